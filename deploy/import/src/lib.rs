@@ -1,0 +1,1 @@
+//! Puts images into a storage folder in the CNCF distribution layout.

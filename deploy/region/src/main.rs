@@ -1,0 +1,3 @@
+//! A whole region on one machine.
+
+fn main() {}

@@ -1,0 +1,74 @@
+//! Which stamp serves a registry, and which account holds its bytes.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AccountName, RegistryName, StampName};
+
+/// Version of one binding: only grows, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where a binding is in its life, as the store holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Served by its home stamp, nothing under way.
+    #[default]
+    Stable,
+    /// The destination of a move gets ready.
+    Preparing,
+    /// The home stamp has changed; the source ends its running work.
+    Draining,
+    /// The source is empty but still answers late arrivals.
+    Observing,
+}
+
+/// Who may pull without a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PullPolicy {
+    /// Nobody: every pull is refused for as long as no token is shown.
+    #[default]
+    Denied,
+    /// Anybody may pull every repository.
+    Anonymous,
+}
+
+/// The storage that holds a registry's content. Separate from the binding: a re-bind copies nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placement {
+    /// The storage account.
+    pub account: AccountName,
+    /// The container (a folder, for a local account) that holds the registry's content.
+    pub container: String,
+}
+
+/// A registry's binding to its home stamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    /// The registry.
+    pub registry: RegistryName,
+    /// The stamp that serves it now.
+    pub home_stamp: StampName,
+    /// Version of this binding.
+    pub epoch: Epoch,
+    /// Where it is in its life.
+    #[serde(default)]
+    pub phase: Phase,
+    /// Where its bytes lie.
+    pub placement: Placement,
+    /// Who may pull without a token.
+    #[serde(default)]
+    pub pull: PullPolicy,
+}

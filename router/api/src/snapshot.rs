@@ -1,0 +1,141 @@
+//! The whole state that a proxy works from: one immutable value, ordered by revision.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Binding, RegionName, RegistryName, Stamp, StampName};
+
+/// Orders snapshots of the whole store; only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub u64);
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Every stamp and every binding of a region at one revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshot {
+    /// Version of the whole.
+    pub revision: Revision,
+    /// The region.
+    pub region: RegionName,
+    /// The stamps.
+    pub stamps: Vec<Stamp>,
+    /// The bindings.
+    pub bindings: Vec<Binding>,
+}
+
+/// A snapshot that contradicts itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SnapshotError {
+    /// Two stamps have one name.
+    #[error("stamp {0} is listed twice; a stamp has one entry")]
+    StampTwice(StampName),
+    /// Two bindings name one registry.
+    #[error("registry {0} is bound twice; a registry has one binding")]
+    RegistryTwice(RegistryName),
+    /// A binding names a stamp that is not listed.
+    #[error("registry {registry} is bound to stamp {stamp}, which is not listed under `stamps`")]
+    UnknownStamp {
+        /// The registry.
+        registry: RegistryName,
+        /// Its stamp.
+        stamp: StampName,
+    },
+    /// A container's name could leave its account.
+    #[error(
+        "registry {0}: placement.container must be one path segment of letters, digits, '-', '_' and '.', not starting with '.'"
+    )]
+    Container(RegistryName),
+}
+
+impl Snapshot {
+    /// Checks what the types cannot say.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn validate(&self) -> Result<(), SnapshotError> {
+        let mut stamps = HashSet::new();
+        for stamp in &self.stamps {
+            if !stamps.insert(&stamp.name) {
+                return Err(SnapshotError::StampTwice(stamp.name.clone()));
+            }
+        }
+        let mut registries = HashSet::new();
+        for binding in &self.bindings {
+            if !registries.insert(&binding.registry) {
+                return Err(SnapshotError::RegistryTwice(binding.registry.clone()));
+            }
+            if !stamps.contains(&binding.home_stamp) {
+                return Err(SnapshotError::UnknownStamp {
+                    registry: binding.registry.clone(),
+                    stamp: binding.home_stamp.clone(),
+                });
+            }
+            if !is_container(&binding.placement.container) {
+                return Err(SnapshotError::Container(binding.registry.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The binding of `registry`, if it has one.
+    pub fn binding(&self, registry: &RegistryName) -> Option<&Binding> {
+        self.bindings.iter().find(|binding| binding.registry == *registry)
+    }
+
+    /// The stamp of this name.
+    pub fn stamp(&self, name: &StampName) -> Option<&Stamp> {
+        self.stamps.iter().find(|stamp| stamp.name == *name)
+    }
+}
+
+fn is_container(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && name.len() <= 255 && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(json: &str) -> Result<(), String> {
+        let value: Snapshot = serde_json::from_str(json).map_err(|e| e.to_string())?;
+        value.validate().map_err(|e| e.to_string())
+    }
+
+    fn with_bindings(bindings: &str) -> String {
+        format!(
+            r#"{{"revision":1,"region":"local","stamps":[{{"name":"a","nodes":[{{"name":"a1","address":"127.0.1.1:5000","admin":"127.0.1.1:9100"}}]}}],"bindings":[{bindings}]}}"#
+        )
+    }
+
+    fn binding(registry: &str, stamp: &str, container: &str) -> String {
+        format!(
+            r#"{{"registry":"{registry}","home_stamp":"{stamp}","epoch":1,"placement":{{"account":"a1","container":"{container}"}}}}"#
+        )
+    }
+
+    #[test]
+    fn a_snapshot_that_contradicts_itself_is_refused_with_the_reason() {
+        let good = binding("contoso", "a", "contoso");
+        assert_eq!(snapshot(&with_bindings(&good)), Ok(()));
+        for (bindings, reason) in [
+            (format!("{good},{good}"), "bound twice"),
+            (binding("contoso", "c", "contoso"), "stamp c, which is not listed"),
+            (binding("contoso", "a", ".."), "one path segment"),
+            (binding("contoso", "a", "a/b"), "one path segment"),
+            (binding("Contoso", "a", "x"), "registry \"Contoso\" is not valid"),
+        ] {
+            let error = snapshot(&with_bindings(&bindings)).expect_err(&bindings);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+}
