@@ -20,7 +20,8 @@ pub struct CacheConfig {
     pub fetch_range_bytes: u64,
     /// Ranged reads in flight per fill. Default 8.
     pub fetch_parallel: usize,
-    /// Bytes in memory per fill that storage has sent and the tiers have not yet taken. Default 48 MiB.
+    /// Bytes in memory per fill that storage has sent and the tiers have not yet taken. Default 32 MiB, which is
+    /// every range in flight at its full size; with what readers hold, a fill stays below 48 MiB.
     pub fill_memory_bytes: u64,
     /// Blobs up to this size are kept whole in the memory tier, in bytes. Default 128 KiB.
     pub small_blob_bytes: u64,
@@ -56,7 +57,7 @@ impl Default for CacheConfig {
             block_bytes: MIB,
             fetch_range_bytes: 4 * MIB,
             fetch_parallel: 8,
-            fill_memory_bytes: 48 * MIB,
+            fill_memory_bytes: 32 * MIB,
             small_blob_bytes: 128 * KIB,
             origin_idle_timeout: Duration::from_secs(10),
             origin_attempts: 4,

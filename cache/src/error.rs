@@ -2,8 +2,36 @@
 
 use std::sync::Arc;
 
-use crate::Digest;
 use crate::origin::{OriginError, OriginErrorKind};
+use crate::{ConfigError, Digest};
+
+/// Why a cache could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The disk tier's folder cannot be used.
+    #[error("the cache folder {dir} cannot be used: {error}")]
+    Dir {
+        /// The folder.
+        dir: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The runtime ended meanwhile.
+    #[error("opening the cache was interrupted: {0}")]
+    Interrupted(String),
+}
+
+/// Two digests that should be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What it should be.
+    pub expected: Digest,
+    /// What it is.
+    pub found: Digest,
+}
 
 /// A failed read.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -18,13 +46,8 @@ pub enum CacheError {
         size: u64,
     },
     /// What the origin delivered does not hash to the digest. Nothing of it was kept.
-    #[error("the storage account's content hashes to {found}, not to {expected}")]
-    Mismatch {
-        /// What it should be.
-        expected: Digest,
-        /// What it is.
-        found: Digest,
-    },
+    #[error("the storage account's content hashes to {}, not to {}", .0.found, .0.expected)]
+    Mismatch(Box<Mismatch>),
     /// The object changed while it was read.
     #[error("the object changed while it was read")]
     Changed,
@@ -55,7 +78,7 @@ impl CacheError {
             Self::Changed | Self::Abandoned => true,
             Self::NotFound
             | Self::RangeNotSatisfiable { .. }
-            | Self::Mismatch { .. }
+            | Self::Mismatch(_)
             | Self::TooLarge { .. }
             | Self::Internal(_) => false,
         }
@@ -66,7 +89,7 @@ impl CacheError {
         match self {
             Self::NotFound => "not_found",
             Self::RangeNotSatisfiable { .. } => "range_not_satisfiable",
-            Self::Mismatch { .. } => "mismatch",
+            Self::Mismatch(_) => "mismatch",
             Self::Changed => "changed",
             Self::TooLarge { .. } => "too_large",
             Self::Origin(error) => error.kind.as_str(),

@@ -1,15 +1,17 @@
 //! The only entrance: memory, then disk, then a fill.
 
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use futures_util::stream::{BoxStream, Stream};
-use futures_util::{StreamExt, TryStreamExt};
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
 
-use crate::{BlobKey, CacheConfig, CacheError, ConfigError, Outcome, Source};
+use crate::fill::{self, Joined, Reach};
+use crate::tiers::Tiers;
+use crate::{BlobKey, BlobReader, CacheConfig, CacheError, Digest, OpenError, Outcome, Scope, Source, Stats};
+
+/// Times that a read starts over before it has delivered anything.
+const MAX_STARTS: u32 = 3;
 
 /// Which bytes of a blob a reader wants. Resolved against the size once that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,9 @@ pub enum Wanted {
     Whole,
     /// From this offset to the end.
     From(u64),
+    /// From this offset to the end, for somebody who has the bytes before it from another node and passes all of
+    /// them on as a whole. The last block is held back until the digest agrees, as if all were delivered here.
+    RestOfWhole(u64),
     /// From the first to the last offset, both included; cut at the blob's end.
     Closed {
         /// First offset.
@@ -30,6 +35,14 @@ pub enum Wanted {
 }
 
 impl Wanted {
+    pub(crate) fn reach(self) -> Reach {
+        match self {
+            Self::Whole => Reach::Whole,
+            Self::From(_) | Self::RestOfWhole(_) => Reach::Open,
+            Self::Closed { .. } | Self::Suffix(_) => Reach::Bounded,
+        }
+    }
+
     /// The bytes meant, in a blob of `size` bytes (RFC 9110, 14.1.2).
     ///
     /// # Errors
@@ -37,7 +50,7 @@ impl Wanted {
     pub fn resolve(self, size: u64) -> Result<Range<u64>, CacheError> {
         let range = match self {
             Self::Whole => return Ok(0..size),
-            Self::From(first) => first..size,
+            Self::From(first) | Self::RestOfWhole(first) => first..size,
             Self::Closed { first, last } => first..last.saturating_add(1).min(size),
             Self::Suffix(length) => size.saturating_sub(length)..size,
         };
@@ -45,70 +58,90 @@ impl Wanted {
     }
 }
 
-/// Why a cache could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A setting cannot be.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The disk tier's folder cannot be used.
-    #[error("the cache folder {dir} cannot be used: {error}")]
-    Dir {
-        /// The folder.
-        dir: String,
-        /// Why.
-        error: std::io::Error,
-    },
-}
-
 /// The tiers and the fills of one node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    config: Arc<CacheConfig>,
-}
-
-/// A blob's bytes, in order, as they become available.
-///
-/// Dropping it ends the read; a fill that nobody else wants then stops or finishes in the background.
-pub struct BlobReader {
-    size: u64,
-    range: Range<u64>,
-    body: BoxStream<'static, Result<Bytes, CacheError>>,
+    tiers: Arc<Tiers>,
 }
 
 impl Cache {
-    /// Opens the tiers; what a former process left complete on disk is found again.
+    /// Opens the tiers; what a former process left complete on disk is found again. Fills run on the runtime that
+    /// this is called in.
     ///
     /// # Errors
     /// [`OpenError`]
     pub async fn open(config: CacheConfig) -> Result<Self, OpenError> {
         config.validate()?;
-        Ok(Self { config: Arc::new(config) })
+        let runtime = tokio::runtime::Handle::current();
+        let handle = runtime.clone();
+        let opened = runtime.spawn_blocking(move || Tiers::open(config, handle)).await;
+        let tiers = opened.map_err(|error| OpenError::Interrupted(error.to_string()))??;
+        Ok(Self { tiers: Arc::new(tiers) })
     }
 
     /// Starts reading `wanted` of a blob. Returns once its size is known and, on a miss, the origin has begun
-    /// to answer; never waits for the blob.
+    /// to answer; never waits for the blob. Dropping the future is harmless.
     ///
     /// # Errors
     /// [`CacheError`]
     pub async fn read(
         &self,
-        _key: &BlobKey,
+        key: &BlobKey,
         source: &Source,
         wanted: Wanted,
     ) -> Result<BlobReader, CacheError> {
-        let size = self.size(_key, source).await?;
-        let range = wanted.resolve(size)?;
-        let read = source.origin.get(&source.object, range.clone(), None).await?;
-        Ok(BlobReader { size, range, body: read.body.map_err(CacheError::from).boxed() })
+        let mut starts = 1;
+        loop {
+            match self.begin(key, source, wanted).await {
+                // What we knew is an older version, or the fill was just about to end: nothing is delivered yet.
+                Err(CacheError::Changed | CacheError::Abandoned)
+                    if starts < MAX_STARTS && !self.tiers.is_closing() =>
+                {
+                    starts += 1;
+                }
+                begun => return begun,
+            }
+        }
+    }
+
+    async fn begin(&self, key: &BlobKey, source: &Source, wanted: Wanted) -> Result<BlobReader, CacheError> {
+        if let Some(blob) = self.tiers.find(key) {
+            blob.touch();
+            let range = wanted.resolve(blob.size())?;
+            let mut reader = BlobReader::new(&self.tiers, source, blob, range, wanted);
+            reader.settle().await?;
+            return Ok(reader);
+        }
+        if self.tiers.is_closing() {
+            return Err(CacheError::Abandoned);
+        }
+        let opener = match self.tiers.fills.enter(key, wanted) {
+            Joined::New(fill, opener) => {
+                fill::start(&self.tiers, fill, source);
+                opener
+            }
+            Joined::Running(opener) => opener,
+        };
+        let blob = opener.opened().await?;
+        let range = wanted.resolve(blob.size())?;
+        let mut reader = BlobReader::new(&self.tiers, source, blob, range, wanted);
+        reader.attach(opener);
+        Ok(reader)
     }
 
     /// The size of a blob, from the tiers or from one request for its first byte. Starts no fill.
     ///
     /// # Errors
     /// [`CacheError`]
-    pub async fn size(&self, _key: &BlobKey, source: &Source) -> Result<u64, CacheError> {
-        Ok(source.origin.get(&source.object, 0..1, None).await?.size)
+    pub async fn size(&self, key: &BlobKey, source: &Source) -> Result<u64, CacheError> {
+        if let Some(blob) = self.tiers.find(key) {
+            return Ok(blob.size());
+        }
+        let size = crate::fetch::size(source, &self.tiers.config, &self.tiers.counters).await?;
+        if size == 0 && Digest::of(key.digest.algorithm(), b"") != key.digest {
+            return Err(CacheError::NotFound);
+        }
+        Ok(size)
     }
 
     /// Reads a whole small blob, verified: a manifest, say.
@@ -121,36 +154,51 @@ impl Cache {
         source: &Source,
         limit_bytes: u64,
     ) -> Result<(Bytes, Outcome), CacheError> {
-        let reader = self.read(key, source, Wanted::Whole).await?;
-        if reader.size() > limit_bytes {
-            return Err(CacheError::TooLarge { size: reader.size(), limit: limit_bytes });
+        let mut reader = self.read(key, source, Wanted::Whole).await?;
+        let size = reader.size();
+        if size > limit_bytes {
+            return Err(CacheError::TooLarge { size, limit: limit_bytes });
         }
-        let parts: Vec<Bytes> = reader.try_collect().await?;
-        Ok((parts.concat().into(), Outcome::Filled))
-    }
-}
-
-impl BlobReader {
-    /// The blob's size in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The bytes that this reader delivers.
-    pub fn range(&self) -> Range<u64> {
-        self.range.clone()
+        let Some(first) = reader.try_next().await? else { return Ok((Bytes::new(), reader.outcome())) };
+        let mut content = BytesMut::new();
+        while let Some(piece) = reader.try_next().await? {
+            if content.is_empty() {
+                content.reserve(size as usize);
+                content.extend_from_slice(&first);
+            }
+            content.extend_from_slice(&piece);
+        }
+        let content = if content.is_empty() { first } else { content.freeze() };
+        Ok((content, reader.outcome()))
     }
 
-    /// How they were served, as far as is known by now; final once the stream has ended.
-    pub fn outcome(&self) -> Outcome {
-        Outcome::Filled
+    /// Drops everything kept of a scope, or one digest in it; how many blobs. Reads that run may end on what they
+    /// have; every read that starts later asks the origin again.
+    ///
+    /// # Errors
+    /// [`CacheError::Internal`] if the process ends meanwhile.
+    pub async fn purge(&self, scope: &Scope, digest: Option<&Digest>) -> Result<usize, CacheError> {
+        let (tiers, scope, digest) = (Arc::clone(&self.tiers), scope.clone(), digest.cloned());
+        let purged = self.tiers.runtime.spawn_blocking(move || tiers.purge(&scope, digest.as_ref())).await;
+        purged.map_err(|error| CacheError::Internal(error.to_string().into()))
     }
-}
 
-impl Stream for BlobReader {
-    type Item = Result<Bytes, CacheError>;
+    /// What the cache has counted, and what it holds. Walks the index: for a scrape, not for a request.
+    pub fn stats(&self) -> Stats {
+        self.tiers.stats()
+    }
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.body.poll_next_unpin(cx)
+    /// Ends every fill, writes down what came of it, and lets another process use the folder. Reads that still run
+    /// end with [`CacheError::Abandoned`] unless all they want is kept; later ones too.
+    pub async fn close(&self) {
+        self.tiers.close().await;
+    }
+
+    /// Makes the disk tier meet an error in every call of a kind, or no more.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn fail_disk(&self, call: crate::fault::DiskCall, error: Option<std::io::ErrorKind>) {
+        if let Some(disk) = &self.tiers.disk {
+            disk.fault.set(call, error);
+        }
     }
 }

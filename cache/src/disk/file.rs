@@ -1,0 +1,91 @@
+//! One blob's open data file: positioned reads and writes, and which blocks were checked since it was opened.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::evict::Charge;
+use crate::Buffers;
+use crate::block::Bitmap;
+use crate::sync::lock;
+
+/// Pieces smaller than this on average are joined before they are written: a copy is cheaper than the calls.
+const SMALL_PIECE_BYTES: usize = 16 << 10;
+
+/// An open data file. Its bytes stay until the last holder lets go, unlinked or not.
+#[derive(Debug)]
+pub(crate) struct BlobFile {
+    file: File,
+    checked: Mutex<Bitmap>,
+    charge: Arc<Charge>,
+}
+
+/// Why a block could not be read.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// It is not on disk, or no longer.
+    Absent,
+    /// It does not match its checksum.
+    Bad,
+    /// The system failed. The block may be sound.
+    Io(io::Error),
+}
+
+impl BlobFile {
+    pub(crate) fn open(path: &Path, blocks: u32, charge: Arc<Charge>) -> io::Result<Arc<Self>> {
+        let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
+        let file = open().or_else(|error| match path.parent() {
+            Some(folder) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(folder)?;
+                open()
+            }
+            _ => Err(error),
+        })?;
+        Ok(Arc::new(Self { file, checked: Mutex::new(Bitmap::empty(blocks)), charge }))
+    }
+
+    pub(crate) fn charge(&self) -> &Charge {
+        &self.charge
+    }
+
+    /// Reads the bytes of a block.
+    pub(crate) fn read(
+        &self,
+        bytes: Range<u64>,
+        block: u32,
+        sum: Option<u32>,
+        buffers: &Arc<Buffers>,
+    ) -> Result<Bytes, LoadError> {
+        let mut buffer = buffers.take((bytes.end - bytes.start) as usize);
+        match self.file.read_exact_at(&mut buffer, bytes.start) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(LoadError::Bad),
+            Err(error) => return Err(LoadError::Io(error)),
+        }
+        if !lock(&self.checked).has(block) {
+            if sum != Some(crc32c::crc32c(&buffer)) {
+                return Err(LoadError::Bad);
+            }
+            lock(&self.checked).set(block);
+        }
+        Ok(buffer.freeze())
+    }
+
+    /// Writes pieces one after the other. The block is checked again when it is next read.
+    pub(crate) fn write(&self, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        if pieces.len() > 1 && length / pieces.len() < SMALL_PIECE_BYTES {
+            return self.file.write_all_at(&pieces.concat(), offset);
+        }
+        for piece in pieces {
+            self.file.write_all_at(piece, offset)?;
+            offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! What the task has in flight and holds in memory: which reads start, which stop, which blocks are let go.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
+
+use super::engine::Engine;
+use super::plan::{Bounds, Need, Reach, Run, is_wanted, next_run};
+use super::{State, Window};
+use crate::fetch::{Event, Fetch};
+
+/// One ranged read in flight.
+pub(super) struct Flight {
+    pub(super) blocks: Range<u32>,
+    abort: AbortHandle,
+}
+
+pub(super) type Flights = SelectAll<BoxStream<'static, (u64, Event)>>;
+
+impl Engine {
+    /// Whether the rest is fetched with no reader left: it is wanted, can be kept and is small enough.
+    pub(super) fn goes_on(&self, state: &State) -> bool {
+        state.goal_whole
+            && self.is_keeping(state)
+            && !self.blob.is_complete()
+            && self.blob.missing_bytes() <= self.tiers.config.finish_bytes
+    }
+
+    /// Whether the digest is to be told from the blocks that are there or come.
+    pub(super) fn is_verifying(&self, state: &State) -> bool {
+        !self.blob.verified()
+            && ((self.file.is_some() && self.blob.is_full())
+                || self.goes_on(state)
+                || state.readers.values().any(|reader| reader.demand.verified))
+    }
+
+    /// Blocks to fetch that no reader is about to come to.
+    fn rest(&self, state: &State) -> Range<u32> {
+        let count = self.blob.blocks.count();
+        let waits = state.awaits_verdict();
+        let whole = state.readers.values().any(|reader| reader.demand.reach == Reach::Whole);
+        if self.is_keeping(state) && (waits || whole || self.goes_on(state)) {
+            0..count
+        } else if waits {
+            self.hashed..count
+        } else {
+            0..0
+        }
+    }
+
+    fn bounds(&self, state: &State) -> Bounds {
+        let config = &self.tiers.config;
+        // With nothing to fall back on, a quarter of the memory is left to readers that are elsewhere.
+        let ahead = config.fill_memory_bytes - config.fill_memory_bytes / 4;
+        Bounds {
+            blocks: self.blob.blocks,
+            fetch_bytes: config.fetch_range_bytes,
+            ahead_bytes: (!self.is_keeping(state)).then_some(ahead),
+        }
+    }
+
+    pub(super) fn fetch_on(&mut self) {
+        while self.flights.len() < self.tiers.config.fetch_parallel {
+            let fill = Arc::clone(&self.fill);
+            let mut guard = fill.state();
+            let state = &mut *guard;
+            self.let_idle_go(state);
+            let Some(mut run) = self.next_run(state) else { return };
+            let room = self.room(state, &run);
+            // Nobody is in want: rather one whole read when there is room than several small ones now.
+            let can_wait = run.need != Need::Now && !(self.flights.is_empty() && self.jobs.is_empty());
+            if can_wait && room < self.bytes(&run.blocks) {
+                return;
+            }
+            while self.bytes(&run.blocks) > room {
+                run.blocks.end -= 1;
+                if run.blocks.is_empty() {
+                    return;
+                }
+            }
+            if let Some(window) = &mut state.window {
+                window.reserve(run.blocks.clone());
+            }
+            drop(guard);
+            self.launch(run.blocks);
+        }
+    }
+
+    fn next_run(&self, state: &mut State) -> Option<Run> {
+        let (bounds, rest) = (self.bounds(state), self.rest(state));
+        let readable = self.opening || self.file.is_some();
+        let in_memory = !self.is_keeping(state);
+        let window = state.window.as_ref()?;
+        let holdings = self.blob.holdings();
+        next_run(&mut state.readers, &bounds, rest, |block| {
+            window.has(block)
+                || (readable && holdings.on_disk.has(block))
+                || (in_memory && self.tiers.memory.has(&self.blob, block))
+        })
+    }
+
+    fn bytes(&self, run: &Range<u32>) -> u64 {
+        let bytes = self.blob.blocks.bytes(run.clone());
+        bytes.end - bytes.start
+    }
+
+    /// Room in memory for a run, or what there is of it; blocks that are needed least are let go.
+    fn room(&self, state: &mut State, run: &Run) -> u64 {
+        let config = &self.tiers.config;
+        // Work in the background leaves room for one more read, should somebody come.
+        let spare = if run.need == Need::Rest { config.fetch_range_bytes } else { 0 };
+        let limit = config.fill_memory_bytes.saturating_sub(spare).max(self.blob.blocks.block_bytes());
+        loop {
+            let held = state.window.as_ref().map_or(0, Window::bytes);
+            let room = limit.saturating_sub(held);
+            if room >= self.bytes(&run.blocks) || !self.let_least_go(state, run) {
+                return room;
+            }
+        }
+    }
+
+    /// Whether nobody needs a block in memory any more: it is hashed, if it has to be, and no reader will take it.
+    fn is_idle(&self, state: &State, verifying: bool, block: u32) -> bool {
+        (!verifying || block < self.hashed)
+            && !state.readers.values().any(|reader| reader.will_take(block, self.blob.blocks))
+    }
+
+    fn let_idle_go(&self, state: &mut State) {
+        if state.openers > 0 {
+            return;
+        }
+        let verifying = self.is_verifying(state);
+        let settled: Vec<u32> = state.window.iter().flat_map(Window::settled).collect();
+        for block in settled {
+            if self.is_idle(state, verifying, block)
+                && let Some(window) = &mut state.window
+            {
+                window.drop_block(block);
+            }
+        }
+    }
+
+    /// Lets one block go for a run, the one that is needed least; whether there was one.
+    fn let_least_go(&self, state: &mut State, run: &Run) -> bool {
+        let verifying = self.is_verifying(state);
+        let mut least: Option<(u8, u32)> = None;
+        for block in state.window.iter().flat_map(Window::settled) {
+            let taken_now = state.readers.values().any(|reader| reader.waits_at(block, self.blob.blocks));
+            let rank = match (self.blob.has(block), !verifying || block < self.hashed) {
+                (true, _) => 0,
+                // Its reader has been woken and has yet to take it.
+                (false, _) if taken_now && run.need != Need::Now => continue,
+                (false, _) if taken_now => 3,
+                // Only memory has it: a reader that comes for it later has it fetched again.
+                (false, true) if run.need != Need::Rest && !run.spare.contains(&block) => 1,
+                // Not even hashed yet. The furthest from that goes first.
+                (false, false) if run.need == Need::Now && !run.spare.contains(&block) => 2,
+                _ => continue,
+            };
+            if least.is_none_or(|(best, _)| rank < best || (rank == best && rank == 2)) {
+                least = Some((rank, block));
+            }
+        }
+        let (Some((_, block)), Some(window)) = (least, &mut state.window) else { return false };
+        window.drop_block(block);
+        true
+    }
+
+    fn launch(&mut self, run: Range<u32>) {
+        let range = self.blob.blocks.bytes(run.clone());
+        let known = Some((self.blob.size(), self.blob.etag.clone()));
+        let fetch = Fetch::new(&self.source, range, known, &self.tiers.config, &self.tiers.counters);
+        self.fly(run, fetch.events().boxed());
+    }
+
+    pub(super) fn fly(&mut self, blocks: Range<u32>, events: BoxStream<'static, Event>) {
+        let id = self.next_flight;
+        self.next_flight += 1;
+        let (events, abort) = abortable(events.map(move |event| (id, event)));
+        self.events.push(events.boxed());
+        self.flights.insert(id, Flight { blocks, abort });
+    }
+
+    /// Stops the reads of which nobody wants anything any more.
+    pub(super) fn stop_unwanted(&mut self) {
+        let fill = Arc::clone(&self.fill);
+        let state = fill.state();
+        let (bounds, rest) = (self.bounds(&state), self.rest(&state));
+        if !rest.is_empty() {
+            return;
+        }
+        // Nothing is known of demand while somebody has the size and has not said what they want.
+        if state.openers > 0 {
+            return;
+        }
+        let unwanted: Vec<u64> = self
+            .flights
+            .iter()
+            .filter(|(_, flight)| !is_wanted(&state.readers, &bounds, &self.left_of(flight, &state)))
+            .map(|(id, _)| *id)
+            .collect();
+        drop(state);
+        self.stop_flights(|id| unwanted.contains(&id));
+    }
+
+    /// The blocks of a flight that are still to come.
+    fn left_of(&self, flight: &Flight, state: &State) -> Range<u32> {
+        let window = state.window.as_ref();
+        let still = |block: &u32| window.is_some_and(|window| window.has(*block) && !window.is_whole(*block));
+        flight.blocks.clone().find(still).unwrap_or(flight.blocks.end)..flight.blocks.end
+    }
+
+    pub(super) fn stop_flights(&mut self, which: impl Fn(u64) -> bool) {
+        let mut state = self.fill.state();
+        self.flights.retain(|id, flight| {
+            if !which(*id) {
+                return true;
+            }
+            flight.abort.abort();
+            if let Some(window) = &mut state.window {
+                window.cancel(flight.blocks.clone());
+            }
+            false
+        });
+    }
+}

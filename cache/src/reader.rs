@@ -1,0 +1,372 @@
+//! A blob's bytes as a stream: each block from memory, from the fill that brings it, or from disk.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future as _;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::stream::Stream;
+use tokio::task::JoinHandle;
+
+use crate::blob::Blob;
+use crate::disk::{BlobFile, LoadError};
+use crate::fill::{self, Attachment, Demand, Fill, Joined, Opener, Reach, Role, Take};
+use crate::tiers::Tiers;
+use crate::{Bypass, CacheError, Outcome, Source, Wanted};
+
+/// Fills that one read joins at most. More than one is due only if blocks are lost on the way.
+const MAX_FILLS: u32 = 8;
+
+/// A blob's bytes, in order, as they become available.
+///
+/// A piece is at most one block. Dropping the reader ends the read; a fill that nobody else wants then stops or
+/// finishes in the background. After an error nothing follows.
+pub struct BlobReader {
+    tiers: Arc<Tiers>,
+    source: Source,
+    blob: Arc<Blob>,
+    range: Range<u64>,
+    reach: Reach,
+    /// Whether the blob is delivered as a whole, so that its end waits for the verdict.
+    whole: bool,
+    /// The next byte to be had; those before it are delivered or in the queue.
+    position: u64,
+    queue: VecDeque<Bytes>,
+    attached: Option<Attachment>,
+    fills: u32,
+    file: Option<Arc<BlobFile>>,
+    loading: Option<JoinHandle<Loaded>>,
+    served: Served,
+    over: bool,
+}
+
+type Loaded = (Option<Arc<BlobFile>>, Result<Bytes, LoadError>);
+
+/// Where bytes came from so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    disk: bool,
+    fill: Option<Role>,
+    bypass: Option<Bypass>,
+    unverified: bool,
+}
+
+impl BlobReader {
+    pub(crate) fn new(
+        tiers: &Arc<Tiers>,
+        source: &Source,
+        blob: Arc<Blob>,
+        range: Range<u64>,
+        wanted: Wanted,
+    ) -> Self {
+        let rest_of_whole = matches!(wanted, Wanted::RestOfWhole(_));
+        Self {
+            tiers: Arc::clone(tiers),
+            source: source.clone(),
+            position: range.start,
+            reach: wanted.reach(),
+            whole: rest_of_whole || range == (0..blob.size()),
+            blob,
+            range,
+            queue: VecDeque::new(),
+            attached: None,
+            fills: 0,
+            file: None,
+            loading: None,
+            served: Served::default(),
+            over: false,
+        }
+    }
+
+    /// The blob's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.blob.size()
+    }
+
+    /// The bytes that this reader delivers.
+    pub fn range(&self) -> Range<u64> {
+        self.range.clone()
+    }
+
+    /// How they were served, as far as is known by now; final once the stream has ended.
+    pub fn outcome(&self) -> Outcome {
+        match (self.served.bypass, self.served.fill) {
+            (Some(bypass), _) => Outcome::Bypassed(bypass),
+            (None, Some(Role::Leading)) => Outcome::Filled,
+            (None, Some(Role::Following)) => Outcome::Followed,
+            (None, None) if self.served.disk => Outcome::DiskHit,
+            (None, None) => Outcome::MemoryHit,
+        }
+    }
+
+    /// What is left to be asked of a fill.
+    pub(crate) fn demand(&self) -> Demand {
+        Demand {
+            range: self.position..self.range.end,
+            reach: self.reach,
+            verified: self.whole && !self.range.is_empty(),
+        }
+    }
+
+    /// Takes a place in the fill that told the size.
+    pub(crate) fn attach(&mut self, opener: Opener) {
+        // What it brings was in no tier when the read came, wherever the read finds it in the end.
+        self.served.fill = Some(opener.role);
+        self.served.bypass = opener.bypass();
+        self.attached = opener.attach(self.demand());
+        self.fills += u32::from(self.attached.is_some());
+    }
+
+    /// Leaves the fill, if it is in one.
+    fn detach(&mut self) {
+        if let Some(attached) = self.attached.take()
+            && self.served.fill.is_some()
+        {
+            self.served.bypass = self.served.bypass.or(attached.bypass());
+        }
+    }
+
+    /// Whether the tiers hold every block that is still to come.
+    fn is_held(&self) -> bool {
+        let mut blocks = self.blob.blocks.touching(&(self.position..self.range.end));
+        if self.blob.is_full() {
+            return true;
+        }
+        let holdings = self.blob.holdings();
+        blocks.all(|block| holdings.on_disk.has(block) || self.tiers.memory.has(&self.blob, block))
+    }
+
+    /// Prepares a read of a blob that is known: joins or starts a fill for what is missing, and waits until that
+    /// has been answered unless the first byte is at hand.
+    pub(crate) async fn settle(&mut self) -> Result<(), CacheError> {
+        let verdict_due = self.whole && !self.blob.verified();
+        if self.range.is_empty() || (!verdict_due && self.is_held()) {
+            return Ok(());
+        }
+        self.join_fill()?;
+        let first = self.blob.blocks.of(self.position);
+        if self.blob.has(first) || self.tiers.memory.has(&self.blob, first) {
+            return Ok(());
+        }
+        std::future::poll_fn(|context| match &self.attached {
+            Some(attached) => attached.poll_answered(context),
+            None => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
+    fn join_fill(&mut self) -> Result<(), CacheError> {
+        if self.tiers.is_closing() {
+            return Err(CacheError::Abandoned);
+        }
+        self.fills += 1;
+        if self.fills > MAX_FILLS {
+            return Err(CacheError::Internal("blocks are lost as fast as they are fetched".into()));
+        }
+        let (blob, joined) = self.tiers.fills.attach(&self.tiers, &self.blob, self.demand())?;
+        if blob.id != self.blob.id {
+            self.blob = blob;
+            self.file = None;
+        }
+        let attachment = match joined {
+            Joined::New(fill, attachment) => {
+                fill::start(&self.tiers, fill, &self.source);
+                attachment
+            }
+            Joined::Running(attachment) => attachment,
+        };
+        if !self.is_held() {
+            self.served.fill = Some(attachment.role);
+        }
+        self.attached = Some(attachment);
+        Ok(())
+    }
+
+    /// Reads the rest from the origin in a fill of its own, as the disk fails.
+    fn step_aside(&mut self) {
+        self.detach();
+        self.served.bypass = Some(Bypass::DiskError);
+        self.blob = self.tiers.aside(&self.blob);
+        self.file = None;
+        let fill = Fill::aside(&self.blob);
+        self.attached = fill.attach(self.demand(), Role::Leading);
+        fill::start(&self.tiers, fill, &self.source);
+    }
+
+    /// Puts the next bytes in the queue. Ready when it did, or there are no more.
+    fn poll_fetch(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CacheError>> {
+        while self.position < self.range.end {
+            if self.loading.is_some() {
+                if ready!(self.poll_loaded(context))? {
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
+            }
+            if let Some(error) = self.blob.condemned() {
+                return Poll::Ready(Err(error.clone()));
+            }
+            if self.take_from_memory() {
+                return Poll::Ready(Ok(()));
+            }
+            let Some(attached) = &self.attached else {
+                if self.is_held_back() || !self.blob.has(self.blob.blocks.of(self.position)) {
+                    self.join_fill()?;
+                } else {
+                    self.load();
+                }
+                continue;
+            };
+            let queued = self.queue.len();
+            match attached.take(&self.blob, &mut self.queue, context) {
+                Take::Taken => {
+                    self.served.fill = Some(attached.role);
+                    self.position +=
+                        self.queue.iter().skip(queued).map(|bytes| bytes.len() as u64).sum::<u64>();
+                    self.note_unverified();
+                    return Poll::Ready(Ok(()));
+                }
+                Take::OnDisk => self.load(),
+                Take::Wait => return Poll::Pending,
+                Take::Ended => self.detach(),
+                Take::Failed(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Lets go of everything but the queue. A fill that is left at the end learns that the rest is worth having.
+    fn finish(&mut self) {
+        self.over = true;
+        self.detach();
+        self.file = None;
+        self.loading = None;
+    }
+
+    /// Whether the next byte is of the last block of a whole blob that is not verified.
+    fn is_held_back(&self) -> bool {
+        !self.blob.verified()
+            && self.whole
+            && Some(self.blob.blocks.of(self.position)) == self.blob.blocks.last()
+    }
+
+    fn take_from_memory(&mut self) -> bool {
+        if self.is_held_back() {
+            return false;
+        }
+        let block = self.blob.blocks.of(self.position);
+        let Some(bytes) = self.tiers.memory.get(&self.blob, block) else { return false };
+        self.queue_block(block, &bytes)
+    }
+
+    /// Queues what is wanted of a block; whether there was any.
+    fn queue_block(&mut self, block: u32, bytes: &Bytes) -> bool {
+        let span = self.blob.blocks.span(block);
+        let (from, to) = (self.position - span.start, self.range.end.min(span.end) - span.start);
+        if to > bytes.len() as u64 || from >= to {
+            return false;
+        }
+        self.queue.push_back(bytes.slice(from as usize..to as usize));
+        self.position += to - from;
+        if let Some(attached) = &self.attached {
+            attached.advance(to - from);
+        }
+        self.note_unverified();
+        true
+    }
+
+    fn note_unverified(&mut self) {
+        if !self.blob.verified() && !self.whole && !self.served.unverified {
+            self.served.unverified = true;
+            self.tiers.counters.unverified_range_reads.add(1);
+        }
+    }
+
+    /// Starts reading the block at the position from disk.
+    fn load(&mut self) {
+        let Some(disk) = self.tiers.disk.clone() else { return };
+        let (blob, mut file) = (Arc::clone(&self.blob), self.file.clone());
+        let block = blob.blocks.of(self.position);
+        self.loading = Some(self.tiers.runtime.spawn_blocking(move || {
+            if file.is_none() {
+                match disk.file(&blob) {
+                    Ok(opened) => file = Some(opened),
+                    Err(error) => return (None, Err(error)),
+                }
+            }
+            let loaded = match &file {
+                Some(file) => disk.load(&blob, file, block),
+                None => Err(LoadError::Absent),
+            };
+            (file, loaded)
+        }));
+    }
+
+    /// Waits for the read from disk; whether it gave bytes.
+    fn poll_loaded(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, CacheError>> {
+        let Some(loading) = &mut self.loading else { return Poll::Ready(Ok(false)) };
+        let loaded = ready!(Pin::new(loading).poll(context));
+        self.loading = None;
+        // A job is lost only if the process ends.
+        let (file, loaded) = loaded.map_err(|_| CacheError::Abandoned)?;
+        self.file = file;
+        let block = self.blob.blocks.of(self.position);
+        match loaded {
+            Ok(bytes) => {
+                self.served.disk = true;
+                let queued = self.queue_block(block, &bytes);
+                self.tiers.memory.offer(&self.blob, block, bytes);
+                if self.tiers.is_small(&self.blob) && self.blob.verified() {
+                    self.tiers.memory.keep(&self.blob);
+                }
+                Poll::Ready(Ok(queued))
+            }
+            Err(LoadError::Absent | LoadError::Bad) => {
+                if let Some(attached) = &self.attached {
+                    attached.advance(0);
+                } else {
+                    self.join_fill()?;
+                }
+                Poll::Ready(Ok(false))
+            }
+            Err(LoadError::Io(_)) => {
+                self.step_aside();
+                Poll::Ready(Ok(false))
+            }
+        }
+    }
+}
+
+impl Stream for BlobReader {
+    type Item = Result<Bytes, CacheError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.queue.is_empty() && !this.over {
+            match ready!(this.poll_fetch(context)) {
+                Ok(()) => {}
+                Err(error) => {
+                    this.finish();
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            if this.position >= this.range.end {
+                this.finish();
+            }
+        }
+        Poll::Ready(this.queue.pop_front().map(Ok))
+    }
+}
+
+impl fmt::Debug for BlobReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobReader")
+            .field("blob", &self.blob.key)
+            .field("range", &self.range)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,90 @@
+//! What the cache counts. The crate exports no metrics of its own; its user reads [`Stats`].
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// The running counts, shared by all parts.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters { $($(#[$doc])* pub(crate) $name: Counter,)* }
+
+        /// A reading of the cache's counts. Those that are not totals say so.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Stats {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Bytes in the memory tier now, its own bookkeeping included.
+            pub memory_bytes: u64,
+            /// Blocks in the memory tier now.
+            pub memory_blocks: u64,
+            /// Bytes in the disk tier now, those that only an open reader keeps alive included.
+            pub disk_bytes: u64,
+            /// Blobs on disk now whose digest was checked and of which no block is missing.
+            pub disk_complete: u64,
+            /// Other blobs on disk now.
+            pub disk_partial: u64,
+        }
+
+        impl Counters {
+            /// The counts; what the tiers hold is filled in by them.
+            pub(crate) fn read(&self) -> Stats {
+                Stats { $($name: self.$name.get(),)* ..Stats::default() }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Requests sent to origins.
+    origin_requests,
+    /// Body bytes received from origins.
+    origin_bytes,
+    /// Ranged reads that were tried again.
+    origin_retries,
+    /// Fills running now.
+    fills_running,
+    /// Fills started.
+    fills_started,
+    /// Fills that ended with a whole, verified blob.
+    fills_completed,
+    /// Fills that stopped since nobody wanted more.
+    fills_partial,
+    /// Fills that ended with an error.
+    fills_failed,
+    /// Bytes that fills hold in memory now.
+    fill_bytes,
+    /// The most bytes that one fill ever held in memory.
+    fill_bytes_peak,
+    /// Blobs whose content did not hash to their digest.
+    mismatches,
+    /// Blocks on disk that did not match their checksum.
+    bad_blocks,
+    /// Blobs evicted from disk.
+    evictions,
+    /// Failed reads and writes of the disk tier, a full disk included.
+    disk_errors,
+    /// Ranged reads that were served bytes of a blob not yet verified.
+    unverified_range_reads,
+}
+
+/// One count.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Relaxed);
+    }
+
+    pub(crate) fn sub(&self, amount: u64) {
+        self.0.fetch_sub(amount, Relaxed);
+    }
+
+    /// Keeps the larger of the count and `amount`.
+    pub(crate) fn raise(&self, amount: u64) {
+        self.0.fetch_max(amount, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}

@@ -1,0 +1,13 @@
+//! The cache's promises, each shown from outside by the test that is named after it.
+
+// Helpers of tests, as the tests themselves, fail by panicking.
+#![allow(clippy::expect_used)]
+
+mod disk_trouble;
+mod harness;
+mod memory_bounds;
+mod random_operations;
+mod ranges;
+mod restart;
+mod single_flight;
+mod verification;
