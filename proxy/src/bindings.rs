@@ -1,10 +1,14 @@
 //! The bindings that this node works from: an immutable table, swapped whole, never going backwards.
 
+pub mod file;
+
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use dataproxy_router_api::{Binding, RegistryName, Revision, Snapshot, Stamp, StampName};
+use dataproxy_router_api::{Binding, Epoch, RegistryName, Revision, Snapshot, Stamp, StampName};
 
 /// A snapshot, indexed for look-ups.
 #[derive(Debug)]
@@ -25,8 +29,12 @@ impl Table {
         Self { snapshot, by_registry }
     }
 
-    /// The binding of `registry`, if it has one.
-    pub fn binding(&self, registry: &RegistryName) -> Option<&Binding> {
+    /// The binding of `registry`, a name or its text, if it has one.
+    pub fn binding<Q>(&self, registry: &Q) -> Option<&Binding>
+    where
+        RegistryName: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         self.by_registry.get(registry).map(|at| &self.snapshot.bindings[*at])
     }
 
@@ -47,14 +55,32 @@ pub struct Bindings {
     table: ArcSwap<Table>,
 }
 
-/// A snapshot older than the one in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("revision {found} is older than {in_force}, the one in force")]
-pub struct Stale {
-    /// The revision that was offered.
-    pub found: Revision,
-    /// The revision in force.
-    pub in_force: Revision,
+/// Why a snapshot is not put in force.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It is older than the one in force.
+    #[error("revision {found} is older than {in_force}, the one in force")]
+    Older {
+        /// The revision that was offered.
+        found: Revision,
+        /// The revision in force.
+        in_force: Revision,
+    },
+    /// It is not what is in force under the same revision.
+    #[error("revision {0} is in force with other content; raise the revision with every change")]
+    SameRevision(Revision),
+    /// A binding in it is older than the one in force.
+    #[error(
+        "registry {registry} has epoch {found}, older than {in_force}, the one in force; a binding's epoch only grows"
+    )]
+    EpochBack {
+        /// The registry.
+        registry: RegistryName,
+        /// The epoch that was offered.
+        found: Epoch,
+        /// The epoch in force.
+        in_force: Epoch,
+    },
 }
 
 impl Bindings {
@@ -68,16 +94,34 @@ impl Bindings {
         self.table.load_full()
     }
 
-    /// Puts a newer table in force.
+    /// Puts a newer table in force. The one that is in force is accepted again.
     ///
     /// # Errors
-    /// [`Stale`] if it is older than the one in force; nothing changes then.
-    pub fn replace(&self, table: Table) -> Result<(), Stale> {
-        let (found, in_force) = (table.snapshot.revision, self.current().snapshot.revision);
-        if found < in_force {
-            return Err(Stale { found, in_force });
-        }
+    /// [`Refused`] if any of it goes backwards; nothing changes then.
+    pub fn replace(&self, table: Table) -> Result<(), Refused> {
+        let in_force = self.current();
+        follows(&in_force, &table)?;
         self.table.store(Arc::new(table));
         Ok(())
     }
+}
+
+fn follows(in_force: &Table, next: &Table) -> Result<(), Refused> {
+    let (before, after) = (in_force.snapshot(), next.snapshot());
+    if after.revision < before.revision {
+        return Err(Refused::Older { found: after.revision, in_force: before.revision });
+    }
+    if after.revision == before.revision && after != before {
+        return Err(Refused::SameRevision(after.revision));
+    }
+    for binding in &after.bindings {
+        match in_force.binding(&binding.registry) {
+            Some(known) if binding.epoch < known.epoch => {
+                let registry = binding.registry.clone();
+                return Err(Refused::EpochBack { registry, found: binding.epoch, in_force: known.epoch });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

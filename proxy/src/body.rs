@@ -18,7 +18,30 @@ pub enum Body {
     /// Bytes at hand, taken by the first poll.
     Full(Option<Bytes>),
     /// Bytes that come as they are ready.
-    Stream(BoxBody),
+    Stream(Stream),
+}
+
+/// Bytes that come as they are ready. An error among them is held back for one turn: hyper ends the connection at it
+/// with all that still waits in its buffer, and so flushes first what came before, be it only the headers.
+pub struct Stream {
+    body: BoxBody,
+    held: Option<BodyError>,
+}
+
+impl Stream {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.held.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match std::task::ready!(self.body.as_mut().poll_frame(cx)) {
+            Some(Err(error)) => {
+                self.held = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            frame => Poll::Ready(frame),
+        }
+    }
 }
 
 impl Body {
@@ -29,7 +52,7 @@ impl Body {
 
     /// A body that comes from another one.
     pub fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + Send + 'static) -> Self {
-        Self::Stream(Box::pin(body))
+        Self::Stream(Stream { body: Box::pin(body), held: None })
     }
 }
 
@@ -44,7 +67,7 @@ impl http_body::Body for Body {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(body) => body.as_mut().poll_frame(cx),
+            Self::Stream(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -52,7 +75,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty | Self::Full(None) => true,
             Self::Full(Some(bytes)) => bytes.is_empty(),
-            Self::Stream(body) => body.is_end_stream(),
+            Self::Stream(stream) => stream.held.is_none() && stream.body.is_end_stream(),
         }
     }
 
@@ -60,7 +83,7 @@ impl http_body::Body for Body {
         match self {
             Self::Empty | Self::Full(None) => SizeHint::with_exact(0),
             Self::Full(Some(bytes)) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(body) => body.size_hint(),
+            Self::Stream(stream) => stream.body.size_hint(),
         }
     }
 }

@@ -1,5 +1,11 @@
 //! The seam to a storage account: ranged reads, as a fill needs them, and listings, as tags need them.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+pub mod local;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
+
 use dataproxy_cache::{ObjectName, Origin, OriginError};
 use futures_util::future::BoxFuture;
 

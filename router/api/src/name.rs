@@ -3,6 +3,7 @@
 //! A name is a DNS label (RFC 1123): 1 to 63 characters of `a-z`, `0-9` and `-`, not beginning or
 //! ending with `-`. So a registry's name can be looked up from a host name and never escapes a path.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -38,6 +39,13 @@ macro_rules! name {
         impl $type {
             /// The name as text.
             pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        // Hash and order are those of the text.
+        impl Borrow<str> for $type {
+            fn borrow(&self) -> &str {
                 &self.0
             }
         }

@@ -1,11 +1,12 @@
 //! The whole state that a proxy works from: one immutable value, ordered by revision.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, RegionName, RegistryName, Stamp, StampName};
+use crate::{Binding, NodeName, RegionName, RegistryName, Stamp, StampName};
 
 /// Orders snapshots of the whole store; only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,6 +39,19 @@ pub enum SnapshotError {
     /// Two stamps have one name.
     #[error("stamp {0} is listed twice; a stamp has one entry")]
     StampTwice(StampName),
+    /// Two nodes have one name.
+    #[error("node {0} is listed twice; a node's name is unique in the region")]
+    NodeTwice(NodeName),
+    /// Two listeners have one address.
+    #[error("address {address} is of node {node} and of node {other}; each listener has its own")]
+    AddressTwice {
+        /// The address.
+        address: SocketAddr,
+        /// The node that has it first.
+        node: NodeName,
+        /// The node that has it as well, which may be the same.
+        other: NodeName,
+    },
     /// Two bindings name one registry.
     #[error("registry {0} is bound twice; a registry has one binding")]
     RegistryTwice(RegistryName),
@@ -68,6 +82,7 @@ impl Snapshot {
                 return Err(SnapshotError::StampTwice(stamp.name.clone()));
             }
         }
+        self.validate_nodes()?;
         let mut registries = HashSet::new();
         for binding in &self.bindings {
             if !registries.insert(&binding.registry) {
@@ -81,6 +96,22 @@ impl Snapshot {
             }
             if !is_container(&binding.placement.container) {
                 return Err(SnapshotError::Container(binding.registry.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_nodes(&self) -> Result<(), SnapshotError> {
+        let (mut names, mut addresses) = (HashSet::new(), HashMap::new());
+        for node in self.stamps.iter().flat_map(|stamp| &stamp.nodes) {
+            if !names.insert(&node.name) {
+                return Err(SnapshotError::NodeTwice(node.name.clone()));
+            }
+            for address in [node.address, node.admin] {
+                if let Some(first) = addresses.insert(address, &node.name) {
+                    let (node, other) = (NodeName::clone(first), node.name.clone());
+                    return Err(SnapshotError::AddressTwice { address, node, other });
+                }
             }
         }
         Ok(())
@@ -135,6 +166,34 @@ mod tests {
             (binding("Contoso", "a", "x"), "registry \"Contoso\" is not valid"),
         ] {
             let error = snapshot(&with_bindings(&bindings)).expect_err(&bindings);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn nodes_that_cannot_be_told_apart_are_refused_across_stamps() {
+        let with_nodes = |a: [&str; 3], b: [&str; 3]| {
+            let node = |[name, address, admin]: [&str; 3]| {
+                format!(
+                    r#"[{{"name":"{name}","address":"127.0.0.1:{address}","admin":"127.0.0.1:{admin}"}}]"#
+                )
+            };
+            format!(
+                r#"{{"revision":1,"region":"local","stamps":[{{"name":"a","nodes":{}}},{{"name":"b","nodes":{}}}],"bindings":[]}}"#,
+                node(a),
+                node(b)
+            )
+        };
+        let a1 = ["a1", "1", "2"];
+        assert_eq!(snapshot(&with_nodes(a1, ["b1", "3", "4"])), Ok(()));
+        for (b, reason) in [
+            (["a1", "3", "4"], "node a1 is listed twice"),
+            (["b1", "1", "4"], "address 127.0.0.1:1 is of node a1 and of node b1"),
+            (["b1", "3", "2"], "address 127.0.0.1:2 is of node a1 and of node b1"),
+            (["b1", "2", "4"], "address 127.0.0.1:2 is of node a1 and of node b1"),
+            (["b1", "3", "3"], "address 127.0.0.1:3 is of node b1 and of node b1"),
+        ] {
+            let error = snapshot(&with_nodes(a1, b)).expect_err(reason);
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -1,0 +1,250 @@
+//! Accepts connections on every pull address: plain or TLS, bounded in number, until the node is empty.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use metrics::{Gauge, counter, gauge};
+use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use crate::body::Body;
+use crate::connection::{self, Bounds, FIRST_REQUEST, Protocol};
+use crate::lifecycle::Lifecycle;
+use crate::peer::Peer;
+
+/// Connections that the kernel keeps for us to accept.
+const BACKLOG: u32 = 4096;
+/// First byte of a TLS record that carries a handshake (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+/// A fatal `handshake_failure` alert (RFC 8446, 6.2), in a record as old as any client takes.
+const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 40];
+/// What an HTTP/2 connection begins with, and no HTTP/1.1 request (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI";
+/// A client that takes no byte for this long is gone: containerd gives up after the same time.
+const STALL_MS: u32 = 300_000;
+
+/// An address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} cannot be listened on ({setting}): {error}; {}", remedy(error))]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The setting that names it.
+    pub setting: &'static str,
+    /// Why.
+    pub error: io::Error,
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process has it: stop that one, or give the setting another port",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have it: give the setting one that it has",
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE: give the setting a higher one"
+        }
+        _ => "give the setting another address",
+    }
+}
+
+/// Listens on `address`, which `setting` names. Call it inside a runtime.
+///
+/// # Errors
+/// [`BindError`]
+pub fn bind(address: SocketAddr, setting: &'static str) -> Result<TcpListener, BindError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    listen().map_err(|error| BindError { address, setting, error })
+}
+
+/// A bound address and what is spoken there.
+#[derive(Clone)]
+pub enum Speaks {
+    /// Plain HTTP.
+    Plain,
+    /// HTTP inside TLS.
+    Tls(Arc<ServerConfig>),
+}
+
+/// Accepts on any number of addresses and serves each connection with one handler.
+pub struct Acceptor<H> {
+    handler: H,
+    bounds: Bounds,
+    http2: bool,
+    life: Lifecycle,
+    slots: Arc<Semaphore>,
+    connections: TaskTracker,
+}
+
+impl<H, F> Acceptor<H>
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    /// An acceptor that keeps at most `max_connections` open.
+    pub fn new(
+        handler: H,
+        bounds: Bounds,
+        max_connections: usize,
+        http2: bool,
+        life: Lifecycle,
+    ) -> Arc<Self> {
+        let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+        Arc::new(Self { handler, bounds, http2, life, slots, connections: TaskTracker::new() })
+    }
+
+    /// Accepts until it is dropped, which closes the listener and leaves accepted connections running.
+    ///
+    /// With all slots taken it holds the one connection that it has accepted until there is one again; all
+    /// others wait in the kernel's queue instead of being refused. A listener that nobody connects to takes none.
+    pub async fn accept(self: Arc<Self>, listener: TcpListener, speaks: Speaks) {
+        let mut pause = Pause::default();
+        loop {
+            match listener.accept().await {
+                Ok((stream, addr)) => {
+                    pause = Pause::default();
+                    let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
+                    let (acceptor, speaks) = (Arc::clone(&self), speaks.clone());
+                    self.connections
+                        .spawn(async move { acceptor.connection(stream, addr, speaks, slot).await });
+                }
+                Err(error) => pause.after(&error).await,
+            }
+        }
+    }
+
+    /// Resolves once no connection is open.
+    pub async fn empty(&self) {
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
+    async fn connection(
+        &self,
+        stream: TcpStream,
+        addr: SocketAddr,
+        speaks: Speaks,
+        slot: OwnedSemaphorePermit,
+    ) {
+        let listener = match speaks {
+            Speaks::Plain => "plain",
+            Speaks::Tls(_) => "tls",
+        };
+        counter!("dataproxy_connections_total", "listener" => listener).increment(1);
+        let _open = Open::count(gauge!("dataproxy_connections_open", "listener" => listener));
+        let _ = stream.set_nodelay(true);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_MS);
+        match speaks {
+            Speaks::Plain => self.plain(stream, addr).await,
+            Speaks::Tls(config) => self.tls(stream, addr, config).await,
+        }
+        drop(slot);
+    }
+
+    async fn plain(&self, mut stream: TcpStream, addr: SocketAddr) {
+        let mut first = [0; HTTP2_PREFACE.len()];
+        let peeked = tokio::select! {
+            peeked = stream.peek(&mut first) => Some(peeked),
+            () = self.patience() => None,
+        };
+        let seen = match peeked {
+            Some(Ok(length)) => first.get(..length).unwrap_or_default(),
+            Some(Err(_)) => return,
+            None => return connection::close(stream, &self.life).await,
+        };
+        if seen.first() == Some(&TLS_HANDSHAKE) {
+            // docker tries TLS first and waits ten seconds for a server that says nothing to its hello.
+            counter!("dataproxy_tls_hello_on_plain_total").increment(1);
+            let _ = stream.write_all(&TLS_ALERT).await;
+            return connection::close(stream, &self.life).await;
+        }
+        let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+        self.serve(stream, protocol, Peer { addr, tls: false }).await;
+    }
+
+    async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>) {
+        let shaken = tokio::select! {
+            shaken = TlsAcceptor::from(config).accept(&mut stream) => Some(shaken),
+            () = self.patience() => None,
+        };
+        let reason = match shaken {
+            Some(Ok(stream)) => {
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+                return self.serve(stream, protocol, Peer { addr, tls: true }).await;
+            }
+            Some(Err(error)) => error.to_string(),
+            None => "not done in time".to_owned(),
+        };
+        counter!("dataproxy_tls_handshake_failures_total").increment(1);
+        tracing::debug!(peer = %addr, reason, "TLS handshake failed");
+        connection::close(stream, &self.life).await;
+    }
+
+    /// Resolves once a connection has had the time that it has before its first request: little in a drain.
+    async fn patience(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(self.bounds.first_byte_timeout) => {}
+            () = async { self.life.draining().await; tokio::time::sleep(FIRST_REQUEST).await } => {}
+        }
+    }
+
+    async fn serve<I>(&self, io: I, protocol: Protocol, peer: Peer)
+    where
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        connection::serve(io, protocol, peer, &self.handler, &self.bounds, &self.life).await;
+    }
+}
+
+/// An open connection in the gauge, for as long as it lives.
+struct Open(Gauge);
+
+impl Open {
+    fn count(gauge: Gauge) -> Self {
+        gauge.increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// How long to wait after an accept that failed: out of descriptors or memory, trying at once only spins.
+#[derive(Debug, Default)]
+struct Pause(Duration);
+
+impl Pause {
+    async fn after(&mut self, error: &io::Error) {
+        counter!("dataproxy_accept_errors_total").increment(1);
+        // The client left before it was accepted: nothing is wrong here.
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        ) {
+            return;
+        }
+        if self.0.is_zero() {
+            tracing::error!(%error, "cannot accept connections; trying again");
+        }
+        self.0 = (self.0 * 2).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        tokio::time::sleep(self.0).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

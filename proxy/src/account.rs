@@ -1,0 +1,285 @@
+//! One record for each request, made on drop: a client that goes away, in whatever stage, is accounted like any other.
+//!
+//! Nothing here can fail a request, and nothing secret is kept: of the address only what was parsed, of the headers
+//! only those named below.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataproxy_cache::Outcome;
+use dataproxy_router_api::{Epoch, NodeName, RegistryName, StampName};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request};
+use tokio::time::Instant;
+
+use crate::identify::{Identified, NamedBy};
+use crate::name::Repository;
+use crate::peer::Peer;
+use crate::refusal::Refusal;
+use crate::request::{Request, Target};
+use crate::resolve::ResolvedStamp;
+use crate::respond::REQUEST_ID;
+
+mod tell;
+
+/// Where a front door tells the node its client's address.
+pub const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Most of it that is kept, in bytes.
+const FORWARDED_FOR_MAX: usize = 200;
+
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All of it was handed to the connection.
+    Complete,
+    /// The client went away before.
+    Aborted,
+    /// The content failed in the middle; the connection ended short of the announced length.
+    Failed,
+}
+
+impl End {
+    /// The stable word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Aborted => "aborted",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What became of one request.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The node that served it.
+    pub node: NodeName,
+    /// What the user can quote: the caller's `X-Request-Id`, or one made here.
+    pub request_id: String,
+    /// The method.
+    pub method: http::Method,
+    /// `manifest`, `blob`, `tags`, `referrers`, `ping`, or `invalid` if it was none of them.
+    pub kind: &'static str,
+    /// The registry, once it is found in the binding table.
+    pub registry: Option<RegistryName>,
+    /// The repository.
+    pub repository: Option<Repository>,
+    /// The tag or digest that was asked for.
+    pub reference: Option<String>,
+    /// What named the registry.
+    pub named_by: Option<NamedBy>,
+    /// `?ns=`, where that named the registry.
+    pub namespace: Option<String>,
+    /// The registry's home stamp.
+    pub home_stamp: Option<StampName>,
+    /// The epoch of the binding that was worked from.
+    pub epoch: Option<Epoch>,
+    /// Whether this node's stamp is not the home any more.
+    pub late: bool,
+    /// Whether a tag was answered from memory because storage did not answer.
+    pub stale: bool,
+    /// The answer's status; `None` if the client went away before there was one.
+    pub status: Option<StatusCode>,
+    /// The OCI code of a refusal.
+    pub code: Option<&'static str>,
+    /// How the content was served.
+    pub outcome: Option<Outcome>,
+    /// The `Range` that applied.
+    pub range: Option<String>,
+    /// Body bytes announced.
+    pub length: u64,
+    /// Body bytes handed to the connection.
+    pub sent: u64,
+    /// How it ended.
+    pub end: End,
+    /// What failed in the middle of the body.
+    pub error: Option<String>,
+    /// From the request to the first byte of the body, or to the headers if there is no body.
+    pub first_byte: Option<Duration>,
+    /// From the request to the end.
+    pub total: Duration,
+    /// The address at the other end of the connection: the client's, or a front door's.
+    pub peer: Option<SocketAddr>,
+    /// What `X-Forwarded-For` claims, its last 200 characters. Anybody can send it: it is worth what `peer` is.
+    pub forwarded_for: Option<String>,
+    /// Whether the connection was TLS.
+    pub tls: bool,
+    /// The client's `User-Agent`, cut to 256 characters.
+    pub user_agent: Option<String>,
+}
+
+/// Who wants to see every record, besides the log and the metrics. Called on drop: it must be quick.
+pub type Observer = Arc<dyn Fn(&Record) + Send + Sync>;
+
+/// The record in the making. Dropping it makes it final.
+pub struct Account {
+    record: Record,
+    started: Instant,
+    observer: Option<Observer>,
+}
+
+impl Account {
+    /// Opens the account of a request.
+    pub fn open(parts: &request::Parts, node: NodeName, observer: Option<Observer>) -> Self {
+        let peer = parts.extensions.get::<Peer>();
+        let record = Record {
+            node,
+            request_id: request_id(&parts.headers),
+            method: parts.method.clone(),
+            kind: "invalid",
+            registry: None,
+            repository: None,
+            reference: None,
+            named_by: None,
+            namespace: None,
+            home_stamp: None,
+            epoch: None,
+            late: false,
+            stale: false,
+            status: None,
+            code: None,
+            outcome: None,
+            range: None,
+            length: 0,
+            sent: 0,
+            end: End::Aborted,
+            error: None,
+            first_byte: None,
+            total: Duration::ZERO,
+            peer: peer.map(|peer| peer.addr),
+            forwarded_for: forwarded_for(&parts.headers),
+            tls: peer.is_some_and(|peer| peer.tls),
+            user_agent: text(&parts.headers, header::USER_AGENT, 256),
+        };
+        Self { record, started: Instant::now(), observer }
+    }
+
+    /// The id of the request.
+    pub fn request_id(&self) -> &str {
+        &self.record.request_id
+    }
+
+    /// The `ns` to echo.
+    pub fn namespace(&self) -> Option<&str> {
+        self.record.namespace.as_deref()
+    }
+
+    /// The request was read.
+    pub fn asked(&mut self, request: &Request) {
+        self.record.kind = request.target.kind();
+        self.record.reference = match &request.target {
+            Target::Manifest { reference, .. } => Some(reference.to_string()),
+            Target::Blob { digest, .. } | Target::Referrers { digest, .. } => Some(digest.to_string()),
+            Target::Ping | Target::Tags { .. } => None,
+        };
+    }
+
+    /// The registry was found.
+    pub fn identified(&mut self, request: &Request, identified: &Identified<'_>) {
+        self.record.registry = Some(identified.binding.registry.clone());
+        self.record.repository.clone_from(&identified.repository);
+        self.record.named_by = Some(identified.named_by);
+        if identified.named_by == NamedBy::Namespace {
+            self.record.namespace.clone_from(&request.namespace);
+        }
+    }
+
+    /// Stamp and storage were found.
+    pub fn resolved(&mut self, at: &ResolvedStamp<'_>) {
+        self.record.home_stamp = Some(at.binding().home_stamp.clone());
+        self.record.epoch = Some(at.epoch());
+        self.record.late = at.is_late();
+    }
+
+    /// A range applied.
+    pub fn ranged(&mut self, headers: &HeaderMap) {
+        self.record.range = text(headers, header::RANGE, 80);
+    }
+
+    /// An older tag was served.
+    pub fn stale(&mut self) {
+        self.record.stale = true;
+    }
+
+    /// The content is or was served so.
+    pub fn served(&mut self, outcome: Outcome) {
+        self.record.outcome = Some(outcome);
+    }
+
+    /// The request is refused.
+    pub fn refused(&mut self, refusal: &Refusal) {
+        self.record.code = Some(refusal.code());
+    }
+
+    /// Headers are on their way, and `length` bytes of body are to follow them.
+    pub fn answered(&mut self, status: StatusCode, length: u64) {
+        self.record.status = Some(status);
+        self.record.length = length;
+        if length == 0 {
+            self.record.first_byte = Some(self.started.elapsed());
+            self.record.end = End::Complete;
+        }
+    }
+
+    /// So many bytes more were handed to the connection.
+    pub fn sent(&mut self, bytes: u64) {
+        if self.record.first_byte.is_none() {
+            self.record.first_byte = Some(self.started.elapsed());
+        }
+        self.record.sent = self.record.sent.saturating_add(bytes);
+        if self.record.sent >= self.record.length {
+            self.record.end = End::Complete;
+        }
+    }
+
+    /// The content failed in the middle.
+    pub fn failed(&mut self, error: &dyn fmt::Display) {
+        self.record.end = End::Failed;
+        self.record.error = Some(error.to_string());
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.record.total = self.started.elapsed();
+        tell::log(&self.record);
+        tell::count(&self.record);
+        if let Some(observer) = &self.observer {
+            observer(&self.record);
+        }
+    }
+}
+
+/// A caller's id if it is one that is safe in a log, else one of our own.
+fn request_id(headers: &HeaderMap) -> String {
+    let sane = |id: &&str| {
+        let allowed =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b':' | b'=' | b'/' | b'+');
+        (1..=128).contains(&id.len()) && id.bytes().all(allowed)
+    };
+    match headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane) {
+        Some(id) => id.to_owned(),
+        None => format!("{:032x}", rand::random::<u128>()),
+    }
+}
+
+/// All of a request's `X-Forwarded-For` in one, nearest hop last; what is in no address is shown as `?`.
+fn forwarded_for(headers: &HeaderMap) -> Option<String> {
+    let claims: Vec<_> = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    if claims.is_empty() {
+        return None;
+    }
+    let all = claims.join(&b", "[..]);
+    let last = all.get(all.len().saturating_sub(FORWARDED_FOR_MAX)..).unwrap_or_default();
+    let shown = |byte: &u8| match byte {
+        b'.' | b':' | b',' | b'[' | b']' | b' ' | b'-' | b'_' => char::from(*byte),
+        byte if byte.is_ascii_alphanumeric() => char::from(*byte),
+        _ => '?',
+    };
+    Some(last.iter().map(shown).collect())
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName, limit: usize) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.chars().take(limit).collect())
+}

@@ -1,0 +1,274 @@
+//! The node's settings: read once from TOML into types, before any socket opens.
+//!
+//! Every setting has a default unless a node cannot do without it. A setting that is unknown, of the
+//! wrong type or outside its bounds is an error that names file, line and key. The reference in
+//! `docs/configuration.md` is checked against these types.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dataproxy_cache::CacheConfig;
+use dataproxy_router_api::AccountName;
+use serde::Deserialize;
+
+use crate::content::Freshness;
+use crate::identify::Zone;
+use crate::pull::ANSWER_MAX;
+
+mod error;
+pub mod reference;
+mod section;
+mod unit;
+
+pub use error::ConfigError;
+use error::{Invalid, Places};
+pub use section::{
+    Account, Accounts, Admin, BindingsSource, Drain, Forwarding, Listen, Log, LogFormat, Node, Tenancy,
+};
+use section::{AccountKind, AccountSection, CacheSection, FreshnessSection};
+
+/// All settings of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Who the node is.
+    pub node: Node,
+    /// Where it serves pulls, and the bounds of a connection.
+    pub listen: Listen,
+    /// How it ends.
+    pub drain: Drain,
+    /// Where it answers `/readyz` and `/metrics`.
+    pub admin: Admin,
+    /// Where its bindings come from.
+    pub bindings: BindingsSource,
+    /// How registries are named.
+    pub tenancy: Tenancy,
+    /// The storage accounts that it may read.
+    pub accounts: Accounts,
+    /// The tiers and the fills.
+    pub cache: CacheConfig,
+    /// How old an answer may be.
+    pub freshness: Freshness,
+    /// What it logs.
+    pub log: Log,
+    /// How a front door forwards.
+    pub front: Forwarding,
+}
+
+/// The file as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    node: Node,
+    #[serde(default)]
+    listen: Listen,
+    #[serde(default)]
+    drain: Drain,
+    #[serde(default)]
+    admin: Admin,
+    bindings: BindingsSource,
+    #[serde(default)]
+    tenancy: Tenancy,
+    #[serde(default)]
+    accounts: BTreeMap<AccountName, AccountSection>,
+    #[serde(default)]
+    cache: CacheSection,
+    #[serde(default)]
+    freshness: FreshnessSection,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    front: Forwarding,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are taken from the file's own folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the first thing that is wrong.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.to_owned(), error })?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of the file `path`, without touching the file system.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the first thing that is wrong.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let places = Places::new(path, text);
+        let written: Written = toml::from_str(text).map_err(|error| places.parse_error(&error))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        written.resolve(folder).map_err(|invalid| places.invalid(invalid))
+    }
+
+    /// Whether this node is a front door: it belongs to no stamp and forwards to the home stamp's nodes.
+    pub fn is_front(&self) -> bool {
+        self.node.stamp.is_none()
+    }
+}
+
+impl Written {
+    fn resolve(self, folder: &Path) -> Result<Config, Invalid> {
+        let accounts = self
+            .accounts
+            .into_iter()
+            .map(|(name, section)| {
+                let account = account(&name, section, folder)?;
+                Ok((name, account))
+            })
+            .collect::<Result<Accounts, Invalid>>()?;
+        let mut cache = self.cache.resolve();
+        if let Some(disk) = &mut cache.disk {
+            disk.dir = folder.join(&disk.dir);
+        }
+        let BindingsSource::File { path } = self.bindings;
+        let config = Config {
+            node: self.node,
+            listen: Listen {
+                cert: self.listen.cert.map(|path| folder.join(path)),
+                key: self.listen.key.map(|path| folder.join(path)),
+                ..self.listen
+            },
+            drain: self.drain,
+            admin: self.admin,
+            bindings: BindingsSource::File { path: folder.join(path) },
+            tenancy: self.tenancy,
+            accounts,
+            cache,
+            freshness: self.freshness.into(),
+            log: self.log,
+            front: self.front,
+        };
+        check(&config)?;
+        Ok(config)
+    }
+}
+
+fn account(name: &AccountName, section: AccountSection, folder: &Path) -> Result<Account, Invalid> {
+    match section.kind {
+        AccountKind::Local => {
+            let path: PathBuf = section.path.ok_or_else(|| {
+                Invalid::new(
+                    format!("accounts.{name}.path"),
+                    "missing; an account of kind \"local\" needs the path of its folder",
+                )
+            })?;
+            Ok(Account::Local { path: folder.join(path) })
+        }
+    }
+}
+
+fn check(config: &Config) -> Result<(), Invalid> {
+    check_node(&config.node)?;
+    check_listen(config)?;
+    config.cache.validate().map_err(|error| {
+        let key = error.key.strip_suffix("_bytes").unwrap_or(error.key);
+        let allowed = error.allowed.replace("_bytes", "");
+        Invalid::new(format!("cache.{key}"), format!("{} is out of bounds; {allowed}", error.found))
+    })?;
+    check_level(&config.log.level)?;
+    let front = &config.front;
+    for (key, value) in [
+        ("listen.first_byte_timeout", config.listen.first_byte_timeout),
+        ("listen.idle_timeout", config.listen.idle_timeout),
+        ("front.probe_interval", front.probe_interval),
+        ("front.connect_timeout", front.connect_timeout),
+        ("front.try_timeout", front.try_timeout),
+        ("front.headers_timeout", front.headers_timeout),
+        ("front.body_idle_timeout", front.body_idle_timeout),
+    ] {
+        within(key, value, Duration::from_millis(10), Duration::from_secs(24 * 3600))?;
+    }
+    // The innermost wait ends first, so that the answer tells what was late.
+    let order = |key: &str, value, than: &str, least: Duration| {
+        if value > least {
+            return Ok(());
+        }
+        let [value, least] = [value, least].map(unit::show_duration);
+        Err(Invalid::new(key, format!("{value} is too short; more than {than} ({least}) is allowed")))
+    };
+    order("front.try_timeout", front.try_timeout, "what a node itself takes at most", ANSWER_MAX)?;
+    order("front.headers_timeout", front.headers_timeout, "front.try_timeout", front.try_timeout)?;
+    count("front.attempts", front.attempts as usize, 1, 100)?;
+    count("front.resumes", front.resumes as usize, 0, 100)
+}
+
+/// A directive without `=` must be a level, though the parser would take any word as a target's name.
+fn check_level(text: &str) -> Result<(), Invalid> {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    let known = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    if text.split(',').all(known) && text.parse::<Targets>().is_ok() {
+        return Ok(());
+    }
+    Err(Invalid::new(
+        "log.level",
+        format!(
+            "{text:?} is not a level; error, warn, info, debug, trace, off or directives such as \"info,access=off\" are allowed"
+        ),
+    ))
+}
+
+fn check_node(node: &Node) -> Result<(), Invalid> {
+    if let Err(error) = node.zone.parse::<Zone>() {
+        return Err(Invalid::new("node.zone", error.to_string()));
+    }
+    node.threads.map_or(Ok(()), |threads| count("node.threads", threads, 1, 1024))
+}
+
+fn check_listen(config: &Config) -> Result<(), Invalid> {
+    let listen = &config.listen;
+    if listen.pull.is_empty() && listen.tls.is_empty() {
+        return Err(Invalid::new(
+            "listen.pull",
+            "empty, and so is listen.tls; a node needs an address to serve pulls at",
+        ));
+    }
+    let mut taken = HashSet::new();
+    let addresses = listen.pull.iter().map(|address| ("listen.pull", *address));
+    let addresses = addresses.chain(listen.tls.iter().map(|address| ("listen.tls", *address)));
+    for (key, address) in addresses.chain([("admin.listen", config.admin.listen)]) {
+        if address.port() != 0 && !taken.insert(address) {
+            return Err(Invalid::new(key, format!("{address} is listed twice; an address has one purpose")));
+        }
+    }
+    for (key, file) in [("listen.cert", &listen.cert), ("listen.key", &listen.key)] {
+        if !listen.tls.is_empty() && file.is_none() {
+            return Err(Invalid::new(key, "missing; listen.tls needs a certificate and its key"));
+        }
+        if listen.tls.is_empty() && file.is_some() {
+            return Err(Invalid::new(
+                key,
+                "set, but listen.tls is empty; name an address for TLS or leave it out",
+            ));
+        }
+    }
+    count("listen.max_connections", listen.max_connections, 1, 1_000_000)?;
+    count("listen.header_count", listen.header_count, 8, 1024)?;
+    if !(8 << 10..=1 << 20).contains(&listen.header_bytes) {
+        return Err(Invalid::new(
+            "listen.header_size",
+            format!("{} bytes is out of bounds; 8 KiB to 1 MiB are allowed", listen.header_bytes),
+        ));
+    }
+    Ok(())
+}
+
+fn within(key: &str, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let [value, least, most] = [value, least, most].map(unit::show_duration);
+    Err(Invalid::new(key, format!("{value} is out of bounds; {least} to {most} are allowed")))
+}
+
+fn count(key: &str, value: usize, least: usize, most: usize) -> Result<(), Invalid> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(Invalid::new(key, format!("{value} is out of bounds; {least} to {most} are allowed")))
+}
+
+#[cfg(test)]
+mod tests;

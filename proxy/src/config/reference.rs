@@ -1,0 +1,294 @@
+//! The reference of every setting: what `docs/configuration.md` shows and the types are checked against.
+
+use std::fmt::Write;
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its section, such as `cache`.
+    pub section: &'static str,
+    /// Its name in the section.
+    pub name: &'static str,
+    /// What may be written there.
+    pub kind: &'static str,
+    /// What holds if it is left out, as TOML; `None` where nothing does.
+    pub default: Option<&'static str>,
+    /// What it does.
+    pub text: &'static str,
+}
+
+const fn setting(
+    section: &'static str,
+    name: &'static str,
+    kind: &'static str,
+    default: Option<&'static str>,
+    text: &'static str,
+) -> Setting {
+    Setting { section, name, kind, default, text }
+}
+
+const NAME: &str = "name";
+const ADDRESS: &str = "address:port";
+const ADDRESSES: &str = "list of address:port";
+const BYTES: &str = "bytes";
+const TIME: &str = "duration";
+const NUMBER: &str = "number";
+const SWITCH: &str = "true, false";
+const PATH: &str = "path";
+
+/// Every setting, in the order of the file.
+pub const SETTINGS: &[Setting] = &[
+    setting("node", "name", NAME, None, "The node's name, unique in the region. **Required.**"),
+    setting(
+        "node",
+        "stamp",
+        NAME,
+        None,
+        "The stamp that the node belongs to. Left out: the node is a front door, which forwards to the ready nodes of each registry's home stamp",
+    ),
+    setting("node", "region", NAME, Some("\"local\""), "The region; the bindings must be of the same"),
+    setting(
+        "node",
+        "zone",
+        "DNS name",
+        Some("\"registry.test\""),
+        "The zone of the registries' names: `contoso` is served as `contoso.<zone>`",
+    ),
+    setting(
+        "node",
+        "role",
+        "`all`, `registry`, `dataproxy`",
+        Some("\"all\""),
+        "What the node serves: all, manifests and tags, or blobs",
+    ),
+    setting("node", "threads", NUMBER, None, "Threads that serve pulls. Left out: one for each core"),
+    setting(
+        "listen",
+        "pull",
+        ADDRESSES,
+        Some("[\"127.0.0.1:5000\"]"),
+        "Where pulls are served by plain HTTP",
+    ),
+    setting("listen", "tls", ADDRESSES, Some("[]"), "Where pulls are served by TLS 1.2 and 1.3"),
+    setting(
+        "listen",
+        "cert",
+        PATH,
+        None,
+        "Certificate chain in PEM, leaf first. Needed with `tls`; read again within a second of a change, and on SIGHUP",
+    ),
+    setting("listen", "key", PATH, None, "The certificate's key in PEM"),
+    setting(
+        "listen",
+        "http2",
+        SWITCH,
+        Some("false"),
+        "Speak HTTP/2 too. Stock clients use HTTP/1.1, where a cut download can be resumed. An idle HTTP/2 connection is not closed: it is pinged once an `idle_timeout`, and closed if it does not answer",
+    ),
+    setting(
+        "listen",
+        "max_connections",
+        NUMBER,
+        Some("10000"),
+        "Connections served at a time; of more, each address accepts one, which waits, and the rest wait in the kernel's queue",
+    ),
+    setting(
+        "listen",
+        "header_size",
+        BYTES,
+        Some("\"16 KiB\""),
+        "Size of a request's line and headers; more is answered 431. A connection's write buffer has the same size",
+    ),
+    setting("listen", "header_count", NUMBER, Some("64"), "Headers of a request; more is answered 431"),
+    setting(
+        "listen",
+        "first_byte_timeout",
+        TIME,
+        Some("\"10s\""),
+        "From a connection's start to its first byte, and for the TLS handshake",
+    ),
+    setting(
+        "listen",
+        "idle_timeout",
+        TIME,
+        Some("\"60s\""),
+        "From one response's end to the end of the next request's headers. Keep it above 35 s: clients close after 30 s themselves",
+    ),
+    setting(
+        "drain",
+        "deadline",
+        TIME,
+        Some("\"30m\""),
+        "How long running pulls may go on after SIGTERM or SIGINT; what still runs then is cut so that clients can resume it elsewhere. A second signal cuts at once",
+    ),
+    setting(
+        "admin",
+        "listen",
+        ADDRESS,
+        Some("\"127.0.0.1:9100\""),
+        "Where `/livez`, `/readyz`, `/metrics`, `/v1/bindings` and `/v1/node` are answered",
+    ),
+    setting("bindings", "source", "`file`", None, "Where the bindings come from. **Required.**"),
+    setting(
+        "bindings",
+        "path",
+        PATH,
+        None,
+        "The bindings file; read again within a second of a change, and on SIGHUP. **Required.**",
+    ),
+    setting(
+        "tenancy",
+        "path",
+        SWITCH,
+        Some("false"),
+        "Let a repository's first path segment name its registry: `127.0.0.1:5000/contoso/app:v1`",
+    ),
+    setting(
+        "accounts.NAME",
+        "kind",
+        "`local`",
+        None,
+        "What the storage account is: a folder in the layout of CNCF distribution. **Required.**",
+    ),
+    setting(
+        "accounts.NAME",
+        "path",
+        PATH,
+        None,
+        "The folder; it holds one folder for each container. **Required.**",
+    ),
+    setting("cache", "memory", BYTES, Some("\"256 MiB\""), "Budget of the memory tier"),
+    setting(
+        "cache",
+        "dir",
+        PATH,
+        None,
+        "Folder of the disk tier, made if absent; one node uses it at a time. Left out: nothing is kept on disk",
+    ),
+    setting("cache", "capacity", BYTES, Some("\"10 GiB\""), "Budget of the disk tier"),
+    setting(
+        "cache",
+        "block",
+        BYTES,
+        Some("\"1 MiB\""),
+        "Unit of checksums, of the block map and of hold-back: a power of two from 4 KiB to 16 MiB",
+    ),
+    setting(
+        "cache",
+        "fetch_range",
+        BYTES,
+        Some("\"4 MiB\""),
+        "Size of one ranged read from an account; a multiple of `block`",
+    ),
+    setting("cache", "fetch_parallel", NUMBER, Some("8"), "Ranged reads in flight for one fill"),
+    setting(
+        "cache",
+        "fill_memory",
+        BYTES,
+        Some("\"32 MiB\""),
+        "Bytes in memory for one fill that storage has sent and the tiers have not yet taken",
+    ),
+    setting(
+        "cache",
+        "small_blob",
+        BYTES,
+        Some("\"128 KiB\""),
+        "Blobs up to this size are kept whole in memory",
+    ),
+    setting(
+        "cache",
+        "origin_idle_timeout",
+        TIME,
+        Some("\"10s\""),
+        "How long an account may be silent before a read of it is given up",
+    ),
+    setting("cache", "origin_attempts", NUMBER, Some("4"), "Tries of one ranged read, the first included"),
+    setting(
+        "cache",
+        "finish",
+        BYTES,
+        Some("\"64 MiB\""),
+        "A fill that its last reader left goes on if at most this much is missing",
+    ),
+    setting("freshness", "tag_ttl", TIME, Some("\"5s\""), "Age of a tag's digest"),
+    setting(
+        "freshness",
+        "link_ttl",
+        TIME,
+        Some("\"60s\""),
+        "Age of a repository's link to a blob or manifest",
+    ),
+    setting("freshness", "negative_ttl", TIME, Some("\"2s\""), "Age of an absence"),
+    setting(
+        "freshness",
+        "stale_tag",
+        TIME,
+        Some("\"1h\""),
+        "Age of a tag's digest, and of the repository's link to that manifest, while the account does not answer; such an answer carries a `Warning`",
+    ),
+    setting(
+        "freshness",
+        "stale_link",
+        TIME,
+        Some("\"10m\""),
+        "Age of a repository's link to a blob or manifest that is asked for by digest, while the account does not answer",
+    ),
+    setting("log", "format", "`text`, `json`", Some("\"text\""), "How a line is written, on standard error"),
+    setting(
+        "log",
+        "level",
+        "text",
+        Some("\"info\""),
+        "A level (`error` to `trace`, `off`), or directives such as `info,access=off`",
+    ),
+    setting("front", "probe_interval", TIME, Some("\"1s\""), "Between two looks at a node's `/readyz`"),
+    setting("front", "connect_timeout", TIME, Some("\"2s\""), "For a node to accept a connection"),
+    setting(
+        "front",
+        "try_timeout",
+        TIME,
+        Some("\"15s\""),
+        "For one node to send a response's headers, before the next one is asked. More than the 12 s that a node gives storage, so that the node's own answer arrives",
+    ),
+    setting(
+        "front",
+        "headers_timeout",
+        TIME,
+        Some("\"25s\""),
+        "For a response's headers in all, waiting for a ready node included. More than `try_timeout`; containerd waits 30 s",
+    ),
+    setting(
+        "front",
+        "body_idle_timeout",
+        TIME,
+        Some("\"30s\""),
+        "How long a node may be silent inside a body before another one goes on with it",
+    ),
+    setting("front", "attempts", NUMBER, Some("4"), "Nodes asked for one response's headers"),
+    setting(
+        "front",
+        "resumes",
+        NUMBER,
+        Some("4"),
+        "Times in a row that one body may lose its node without having got further",
+    ),
+];
+
+/// The reference as Markdown: one table for each section.
+pub fn markdown() -> String {
+    let mut out = String::new();
+    let mut section = "";
+    for setting in SETTINGS {
+        if setting.section != section {
+            section = setting.section;
+            let gap = if out.is_empty() { "" } else { "\n" };
+            let _ = write!(
+                out,
+                "{gap}### `[{section}]`\n\n| key | value | default | what it does |\n|---|---|---|---|\n"
+            );
+        }
+        let default = setting.default.map_or("–".to_owned(), |default| format!("`{default}`"));
+        let _ = writeln!(out, "| `{}` | {} | {default} | {} |", setting.name, setting.kind, setting.text);
+    }
+    out
+}

@@ -1,0 +1,326 @@
+//! The sections of the configuration file, one type each.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dataproxy_router_api::{AccountName, NodeName, RegionName, Role, StampName};
+use serde::Deserialize;
+
+use super::unit;
+use crate::content::Freshness;
+
+/// `[node]`: who the node is.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Its name, unique in the region.
+    pub name: NodeName,
+    /// The stamp that it belongs to; a node of no stamp is a front door.
+    pub stamp: Option<StampName>,
+    /// The region. Default `local`.
+    #[serde(default = "local")]
+    pub region: RegionName,
+    /// The zone below which registries have their names. Default `registry.test`.
+    #[serde(default = "zone")]
+    pub zone: String,
+    /// What it serves. Default `all`.
+    #[serde(default)]
+    pub role: Role,
+    /// Threads that serve pulls; as many as there are cores if absent.
+    pub threads: Option<usize>,
+}
+
+fn local() -> RegionName {
+    // The one name that no configuration supplies; `config::tests` shows that it is one.
+    #[allow(clippy::expect_used)]
+    "local".parse().expect("a DNS label")
+}
+
+fn zone() -> String {
+    "registry.test".to_owned()
+}
+
+/// `[listen]`: where pulls are served, and the bounds of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Addresses that speak plain HTTP. Default `127.0.0.1:5000`.
+    pub pull: Vec<SocketAddr>,
+    /// Addresses that speak TLS. Default none.
+    pub tls: Vec<SocketAddr>,
+    /// PEM file of the certificate chain, leaf first; read again when it changes.
+    pub cert: Option<PathBuf>,
+    /// PEM file of the certificate's key.
+    pub key: Option<PathBuf>,
+    /// Whether HTTP/2 is spoken beside HTTP/1.1. Default off: stock clients speak HTTP/1.1, and a cut after
+    /// GOAWAY cannot be resumed.
+    pub http2: bool,
+    /// Connections open at a time; more wait in the kernel's queue. Default 10 000.
+    pub max_connections: usize,
+    /// Size of a request's line and headers, in bytes. Default 16 KiB.
+    #[serde(rename = "header_size", deserialize_with = "unit::bytes")]
+    pub header_bytes: u64,
+    /// Headers of a request. Default 64.
+    pub header_count: usize,
+    /// Time from a connection's start to its first byte, and for the TLS handshake. Default 10 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub first_byte_timeout: Duration,
+    /// Time from one response's end to the end of the next request's headers. Default 60 s, more than the
+    /// 30 s after which clients close idle connections themselves, so that none is closed under a request.
+    #[serde(deserialize_with = "unit::duration")]
+    pub idle_timeout: Duration,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            pull: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 5000))],
+            tls: Vec::new(),
+            cert: None,
+            key: None,
+            http2: false,
+            max_connections: 10_000,
+            header_bytes: 16 << 10,
+            header_count: 64,
+            first_byte_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// `[drain]`: how the node ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Drain {
+    /// How long running pulls may go on after the first SIGTERM or SIGINT. Default 30 min.
+    #[serde(deserialize_with = "unit::duration")]
+    pub deadline: Duration,
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self { deadline: Duration::from_secs(30 * 60) }
+    }
+}
+
+/// `[admin]`: where the node is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Admin {
+    /// The address. Default `127.0.0.1:9100`.
+    pub listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9100)) }
+    }
+}
+
+/// `[bindings]`: where the bindings come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "source")]
+pub enum BindingsSource {
+    /// A watched JSON file.
+    File {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// `[tenancy]`: how registries are named.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tenancy {
+    /// Whether a repository's first path segment may name its registry. Default off.
+    pub path: bool,
+}
+
+/// `[accounts]`: the storage accounts that the node may read, by name.
+pub type Accounts = BTreeMap<AccountName, Account>;
+
+/// `[accounts.NAME]`: one storage account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// A folder in the layout of CNCF distribution.
+    Local {
+        /// The folder that holds one folder per container.
+        path: PathBuf,
+    },
+}
+
+/// `[accounts.NAME]` as written: which keys a kind needs is checked once they are all read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AccountSection {
+    pub(super) kind: AccountKind,
+    pub(super) path: Option<PathBuf>,
+}
+
+/// What a storage account is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum AccountKind {
+    Local,
+}
+
+/// `[cache]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CacheSection {
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) memory: u64,
+    pub(super) dir: Option<PathBuf>,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) capacity: u64,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) block: u64,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) fetch_range: u64,
+    pub(super) fetch_parallel: usize,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) fill_memory: u64,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) small_blob: u64,
+    #[serde(deserialize_with = "unit::duration")]
+    pub(super) origin_idle_timeout: Duration,
+    pub(super) origin_attempts: u32,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) finish: u64,
+}
+
+impl Default for CacheSection {
+    fn default() -> Self {
+        let cache = dataproxy_cache::CacheConfig::default();
+        Self {
+            memory: cache.memory_bytes,
+            dir: None,
+            capacity: dataproxy_cache::DiskConfig::in_dir("").capacity_bytes,
+            block: cache.block_bytes,
+            fetch_range: cache.fetch_range_bytes,
+            fetch_parallel: cache.fetch_parallel,
+            fill_memory: cache.fill_memory_bytes,
+            small_blob: cache.small_blob_bytes,
+            origin_idle_timeout: cache.origin_idle_timeout,
+            origin_attempts: cache.origin_attempts,
+            finish: cache.finish_bytes,
+        }
+    }
+}
+
+impl CacheSection {
+    pub(super) fn resolve(self) -> dataproxy_cache::CacheConfig {
+        dataproxy_cache::CacheConfig {
+            memory_bytes: self.memory,
+            disk: self.dir.map(|dir| dataproxy_cache::DiskConfig { dir, capacity_bytes: self.capacity }),
+            block_bytes: self.block,
+            fetch_range_bytes: self.fetch_range,
+            fetch_parallel: self.fetch_parallel,
+            fill_memory_bytes: self.fill_memory,
+            small_blob_bytes: self.small_blob,
+            origin_idle_timeout: self.origin_idle_timeout,
+            origin_attempts: self.origin_attempts,
+            finish_bytes: self.finish,
+        }
+    }
+}
+
+/// `[freshness]` as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct FreshnessSection {
+    #[serde(deserialize_with = "unit::duration")]
+    tag_ttl: Duration,
+    #[serde(deserialize_with = "unit::duration")]
+    link_ttl: Duration,
+    #[serde(deserialize_with = "unit::duration")]
+    negative_ttl: Duration,
+    #[serde(deserialize_with = "unit::duration")]
+    stale_tag: Duration,
+    #[serde(deserialize_with = "unit::duration")]
+    stale_link: Duration,
+}
+
+impl Default for FreshnessSection {
+    fn default() -> Self {
+        let Freshness { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link } = Freshness::default();
+        Self { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link }
+    }
+}
+
+impl From<FreshnessSection> for Freshness {
+    fn from(section: FreshnessSection) -> Self {
+        let FreshnessSection { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link } = section;
+        Self { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link }
+    }
+}
+
+/// `[log]`: what the node logs, on standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How a line is written. Default `text`.
+    pub format: LogFormat,
+    /// Which lines are written: a level, or directives such as `info,access=off`. Default `info`.
+    pub level: String,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".to_owned() }
+    }
+}
+
+/// `[front]`: how a front door forwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Forwarding {
+    /// Time between two looks at a node's `/readyz`. Default 1 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub probe_interval: Duration,
+    /// Time for a node to accept a connection. Default 2 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub connect_timeout: Duration,
+    /// Time for one node to send a response's headers before the next one is asked. Default 15 s: more than a node
+    /// takes itself, so that its own word on what is slow arrives.
+    #[serde(deserialize_with = "unit::duration")]
+    pub try_timeout: Duration,
+    /// Time for a response's headers in all, waiting for a ready node included. Default 25 s: more than one
+    /// try, below the 30 s that containerd waits.
+    #[serde(deserialize_with = "unit::duration")]
+    pub headers_timeout: Duration,
+    /// Time that a node may be silent inside a body before another one goes on. Default 30 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub body_idle_timeout: Duration,
+    /// Nodes asked for one response's headers. Default 4.
+    pub attempts: u32,
+    /// Times that one body may lose its node without having got further. Default 4.
+    pub resumes: u32,
+}
+
+impl Default for Forwarding {
+    fn default() -> Self {
+        Self {
+            probe_interval: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(2),
+            try_timeout: Duration::from_secs(15),
+            headers_timeout: Duration::from_secs(25),
+            body_idle_timeout: Duration::from_secs(30),
+            attempts: 4,
+            resumes: 4,
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Errors point at the right place and say what is allowed; the reference tells the truth.
+
+use super::*;
+
+const LEAST: &str = "[node]\nname = \"n1\"\n[bindings]\nsource = \"file\"\npath = \"bindings.json\"\n";
+
+fn parse(text: &str) -> Result<Config, String> {
+    Config::parse(Path::new("/etc/dataproxy/node.toml"), text).map_err(|error| error.to_string())
+}
+
+fn error_of(more: &str) -> String {
+    parse(&format!("{LEAST}{more}")).map(|_| ()).expect_err(more)
+}
+
+#[test]
+fn a_node_needs_only_a_name_and_its_bindings() {
+    let config = parse(LEAST).unwrap();
+    assert!(config.is_front());
+    assert_eq!(config.node.region.as_str(), "local");
+    assert_eq!(config.cache, CacheConfig::default());
+    assert_eq!(config.listen, Listen::default());
+    let BindingsSource::File { path } = config.bindings;
+    assert_eq!(path, Path::new("/etc/dataproxy/bindings.json"));
+}
+
+#[test]
+fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
+    for (more, message) in [
+        (
+            "[cache]\nmemory = \"256 MB\"",
+            "/etc/dataproxy/node.toml:7: cache.memory: \"256 MB\" is not an amount of bytes; a whole number and one of B, KiB, MiB, GiB, TiB is allowed, such as \"256 MiB\"",
+        ),
+        (
+            "[cache]\nmemory = 256",
+            "/etc/dataproxy/node.toml:7: cache.memory: \"256\" is not an amount of bytes; a whole number and one of B, KiB, MiB, GiB, TiB is allowed, such as \"256 MiB\"",
+        ),
+        (
+            "[cache]\n\nblock = \"3 MiB\"",
+            "/etc/dataproxy/node.toml:8: cache.block: 3145728 is out of bounds; a power of two from 4096 to 16777216 is allowed",
+        ),
+        (
+            "[cache]\nblock = \"8 MiB\"",
+            "/etc/dataproxy/node.toml:6: cache.fetch_range: 4194304 is out of bounds; a multiple of block is allowed",
+        ),
+        (
+            "[tenancy]\npaths = true",
+            "/etc/dataproxy/node.toml:7: tenancy.paths: unknown setting `paths`, expected `path`",
+        ),
+        (
+            "[listen]\npull = [\"localhost\"]",
+            "/etc/dataproxy/node.toml:7: listen.pull: invalid socket address syntax",
+        ),
+        (
+            "[listen]\npull = []",
+            "/etc/dataproxy/node.toml:7: listen.pull: empty, and so is listen.tls; a node needs an address to serve pulls at",
+        ),
+        (
+            "[admin]\nlisten = \"127.0.0.1:5000\"",
+            "/etc/dataproxy/node.toml:7: admin.listen: 127.0.0.1:5000 is listed twice; an address has one purpose",
+        ),
+        (
+            "[listen]\ntls = [\"127.0.0.1:5443\"]\ncert = \"c.pem\"",
+            "/etc/dataproxy/node.toml:6: listen.key: missing; listen.tls needs a certificate and its key",
+        ),
+        (
+            "[listen]\nkey = \"k.pem\"",
+            "/etc/dataproxy/node.toml:7: listen.key: set, but listen.tls is empty; name an address for TLS or leave it out",
+        ),
+        (
+            "[listen]\nidle_timeout = \"1 fortnight\"",
+            "/etc/dataproxy/node.toml:7: listen.idle_timeout: \"1 fortnight\" is not a duration; a whole number and one of ms, s, m, h, d is allowed, such as \"5s\"",
+        ),
+        (
+            "[listen]\nidle_timeout = \"0s\"",
+            "/etc/dataproxy/node.toml:7: listen.idle_timeout: 0ms is out of bounds; 10ms to 1d are allowed",
+        ),
+        (
+            "[front]\ntry_timeout = \"12s\"",
+            "/etc/dataproxy/node.toml:7: front.try_timeout: 12s is too short; more than what a node itself takes at most (12s) is allowed",
+        ),
+        (
+            "[front]\ntry_timeout = \"25s\"",
+            "/etc/dataproxy/node.toml:6: front.headers_timeout: 25s is too short; more than front.try_timeout (25s) is allowed",
+        ),
+        (
+            "[listen]\nheader_size = \"1 KiB\"",
+            "/etc/dataproxy/node.toml:7: listen.header_size: 1024 bytes is out of bounds; 8 KiB to 1 MiB are allowed",
+        ),
+        (
+            "[listen]\nmax_connections = 0",
+            "/etc/dataproxy/node.toml:7: listen.max_connections: 0 is out of bounds; 1 to 1000000 are allowed",
+        ),
+        (
+            "[accounts.main]\nkind = \"local\"",
+            "/etc/dataproxy/node.toml:6: accounts.main.path: missing; an account of kind \"local\" needs the path of its folder",
+        ),
+        (
+            "[accounts.main]\nkind = \"ftp\"",
+            "/etc/dataproxy/node.toml:7: accounts.main.kind: unknown variant `ftp`, expected `local`",
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            "/etc/dataproxy/node.toml:7: log.level: \"loud\" is not a level; error, warn, info, debug, trace, off or directives such as \"info,access=off\" are allowed",
+        ),
+        ("[node", "/etc/dataproxy/node.toml:6: "),
+        (
+            "[colour]\nred = 1",
+            "/etc/dataproxy/node.toml:6: colour: unknown setting `colour`, expected one of ",
+        ),
+    ] {
+        let error = error_of(more);
+        assert!(error.starts_with(message), "{more}\n  is reported as {error}\n  instead of     {message}");
+    }
+}
+
+#[test]
+fn a_missing_or_malformed_name_is_named() {
+    let error =
+        parse("[node]\nregion = \"x\"\n[bindings]\nsource = \"file\"\npath = \"b\"").expect_err("no name");
+    assert_eq!(error, "/etc/dataproxy/node.toml:1: node: missing setting `name`");
+    let error = parse(&LEAST.replace("n1", "N_1")).expect_err("bad name");
+    assert_eq!(
+        error,
+        "/etc/dataproxy/node.toml:2: node.name: node \"N_1\" is not valid: 1 to 63 of a-z, 0-9 and '-' are allowed, with no '-' at either end"
+    );
+    let error = parse("[node]\nname = \"n1\"\nzone = \"a..b\"\n[bindings]\nsource = \"file\"\npath = \"b\"")
+        .expect_err("bad zone");
+    assert!(
+        error.starts_with("/etc/dataproxy/node.toml:3: node.zone: zone \"a..b\" is not valid; a domain"),
+        "{error}"
+    );
+}
+
+/// The names that a section's type accepts, read from its own complaint about a name it does not know.
+fn accepted(section: &str) -> HashSet<String> {
+    let text = if section == "node" || section == "bindings" {
+        LEAST.replace(&format!("[{section}]\n"), &format!("[{section}]\nno_such_setting = 1\n"))
+    } else {
+        format!("{LEAST}[{}]\nno_such_setting = 1\n", section.replace("NAME", "main"))
+    };
+    let error = parse(&text).expect_err(section);
+    let (_, names) = error.split_once("expected ").expect(&error);
+    names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_reference_lists_every_setting_and_no_other() {
+    let sections: HashSet<_> = reference::SETTINGS.iter().map(|setting| setting.section).collect();
+    for section in sections {
+        let listed: HashSet<String> = reference::SETTINGS
+            .iter()
+            .filter(|setting| setting.section == section)
+            .map(|setting| setting.name.to_owned())
+            .collect();
+        // The tag of an enum is taken off before its fields are read, so it is not in the complaint.
+        let mut accepted = accepted(section);
+        if section == "bindings" {
+            accepted.insert("source".to_owned());
+        }
+        assert_eq!(listed, accepted, "[{section}]");
+    }
+}
+
+#[test]
+fn the_reference_states_the_defaults_that_hold() {
+    let mut text = LEAST.replace("[bindings]", "NODE\n[bindings]");
+    let mut section = "node";
+    let mut node = String::new();
+    for setting in reference::SETTINGS {
+        let Some(default) = setting.default else { continue };
+        if setting.section == "node" {
+            node.push_str(&format!("{} = {default}\n", setting.name));
+            continue;
+        }
+        if setting.section != section {
+            section = setting.section;
+            text.push_str(&format!("[{section}]\n"));
+        }
+        text.push_str(&format!("{} = {default}\n", setting.name));
+    }
+    assert_eq!(parse(&text.replace("NODE\n", &node)), parse(LEAST));
+    // A budget shows only with a folder to apply it to.
+    let disk = parse(&format!("{LEAST}[cache]\ndir = \"d\"\n")).unwrap().cache.disk.unwrap();
+    assert_eq!(disk.dir, Path::new("/etc/dataproxy/d"));
+    assert_eq!(unit::show_bytes(disk.capacity_bytes), "10 GiB");
+}
+
+#[test]
+fn the_documentation_shows_the_reference() {
+    crate::documented::check("configuration.md", "settings", &reference::markdown());
+}

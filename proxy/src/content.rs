@@ -1,0 +1,173 @@
+//! What a repository owns: the stage between a permitted, resolved pull and any look-up of bytes.
+//!
+//! Digests are worth nothing by themselves: an account holds each content once, and the links of a repository are
+//! the only thing that says what is its own. [`OwnedBlob`] and [`OwnedManifest`] are made here alone, after the link
+//! was read; cache and storage are asked with nothing else. A repository that does not own a digest gets the same
+//! answer, by the same single read, as for a digest that nobody has.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataproxy_cache::{BlobKey, Digest, Origin, Scope, Source};
+
+use crate::name::{Reference, Repository, Tag};
+use crate::refusal::Refusal;
+use crate::resolve::ResolvedStamp;
+
+mod attempt;
+mod freshness;
+mod link;
+
+pub(crate) use attempt::{LIST_PATIENCE, attempt};
+pub use freshness::Freshness;
+pub(crate) use link::names_a_digest;
+use link::{LinkKey, Links, Which};
+
+/// A blob that the permitted repository owns.
+#[derive(Clone, Debug)]
+pub struct OwnedBlob {
+    key: BlobKey,
+    source: Source,
+}
+
+/// A manifest that the permitted repository owns.
+#[derive(Clone, Debug)]
+pub struct OwnedManifest {
+    key: BlobKey,
+    source: Source,
+    stale: Option<Duration>,
+}
+
+impl OwnedBlob {
+    /// The key that the cache knows it by.
+    pub fn key(&self) -> &BlobKey {
+        &self.key
+    }
+
+    /// Where its bytes are.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+}
+
+impl OwnedManifest {
+    /// The key that the cache knows it by.
+    pub fn key(&self) -> &BlobKey {
+        &self.key
+    }
+
+    /// Where its bytes are.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Its digest.
+    pub fn digest(&self) -> &Digest {
+        &self.key.digest
+    }
+
+    /// How old the tag's meaning is, where storage could not be asked for a newer one.
+    pub fn stale(&self) -> Option<Duration> {
+        self.stale
+    }
+}
+
+/// The links of all repositories, cached for as long as [`Freshness`] says.
+#[derive(Debug)]
+pub struct Content {
+    freshness: Freshness,
+    links: Links,
+}
+
+impl Content {
+    /// An empty one.
+    pub fn new(freshness: Freshness) -> Self {
+        Self { freshness, links: Links::new() }
+    }
+
+    /// How old what it says may be.
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
+    }
+
+    /// The blob `digest`, if the repository owns it.
+    ///
+    /// # Errors
+    /// [`Refusal::BlobUnknown`] if it does not; a storage refusal if that cannot be known.
+    pub async fn blob(&self, at: &ResolvedStamp<'_>, digest: &Digest) -> Result<OwnedBlob, Refusal> {
+        let cover = self.freshness.stale_link;
+        self.owned(at, Which::Layer(digest.clone()), digest, cover, Refusal::BlobUnknown).await?;
+        let (key, source) = bytes_of(at, digest);
+        Ok(OwnedBlob { key, source })
+    }
+
+    /// The manifest that `reference` means, if the repository owns it.
+    ///
+    /// # Errors
+    /// [`Refusal::ManifestUnknown`] if it does not; a storage refusal if that cannot be known.
+    pub async fn manifest(
+        &self,
+        at: &ResolvedStamp<'_>,
+        reference: &Reference,
+    ) -> Result<OwnedManifest, Refusal> {
+        let (digest, stale) = match reference {
+            Reference::Digest(digest) => (digest.clone(), None),
+            Reference::Tag(tag) => self.tagged(at, tag).await?,
+        };
+        // A tag of the repository that is covered would be of no use without the link to its manifest.
+        let cover = if stale.is_some() { self.freshness.stale_tag } else { self.freshness.stale_link };
+        self.owned(at, Which::Revision(digest.clone()), &digest, cover, Refusal::ManifestUnknown).await?;
+        let (key, source) = bytes_of(at, &digest);
+        Ok(OwnedManifest { key, source, stale })
+    }
+
+    async fn tagged(&self, at: &ResolvedStamp<'_>, tag: &Tag) -> Result<(Digest, Option<Duration>), Refusal> {
+        let object = || at.layout().tag_link(at.repository(), tag);
+        let (key, cover) = (link_key(at, Which::Tag(tag.clone())), self.freshness.stale_tag);
+        let link = self.links.read(key, at.store(), object, cover, &self.freshness).await;
+        let link = link.map_err(|error| Refusal::of_origin(&error, Refusal::ManifestUnknown))?;
+        Ok((link.digest.ok_or(Refusal::ManifestUnknown)?, link.stale))
+    }
+
+    /// A link that names another digest than its own is of old cross-repository mounts; it owns nothing.
+    async fn owned(
+        &self,
+        at: &ResolvedStamp<'_>,
+        which: Which,
+        digest: &Digest,
+        cover: Duration,
+        absent: Refusal,
+    ) -> Result<(), Refusal> {
+        let key = link_key(at, which);
+        let is_layer = matches!(key.which, Which::Layer(_));
+        let object = || {
+            let (layout, repository) = (at.layout(), at.repository());
+            if is_layer {
+                layout.layer_link(repository, digest)
+            } else {
+                layout.revision_link(repository, digest)
+            }
+        };
+        match self.links.read(key, at.store(), object, cover, &self.freshness).await {
+            Ok(link) if link.digest.as_ref() == Some(digest) => Ok(()),
+            Ok(_) => Err(absent),
+            Err(error) => Err(Refusal::of_origin(&error, absent)),
+        }
+    }
+}
+
+fn link_key(at: &ResolvedStamp<'_>, which: Which) -> LinkKey {
+    let placement = &at.binding().placement;
+    LinkKey {
+        account: placement.account.clone(),
+        container: placement.container.as_str().into(),
+        repository: Repository::clone(at.repository()),
+        which,
+    }
+}
+
+fn bytes_of(at: &ResolvedStamp<'_>, digest: &Digest) -> (BlobKey, Source) {
+    let scope = Scope::new(at.binding().registry.as_str());
+    let origin = Arc::clone(at.store()) as Arc<dyn Origin>;
+    (BlobKey { scope, digest: digest.clone() }, Source { origin, object: at.layout().blob(digest) })
+}

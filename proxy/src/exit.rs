@@ -1,0 +1,112 @@
+//! How the process ends: every exit code there is. Codes from 64 on are those of BSD's `sysexits`.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked; when serving: every pull had ended.
+    Done,
+    /// The command line is wrong.
+    Usage,
+    /// It ended at the drain deadline, or at a second signal, and cut pulls that still ran.
+    Cut,
+    /// An input file is missing or bad: the bindings, the certificate or its key.
+    Input,
+    /// An address cannot be listened on.
+    Listen,
+    /// A folder cannot be used: a storage account's, or the cache's.
+    Folder,
+    /// The system gave no thread or runtime.
+    System,
+    /// The configuration is wrong.
+    Config,
+}
+
+impl Exit {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 8] = [
+        Self::Done,
+        Self::Usage,
+        Self::Cut,
+        Self::Input,
+        Self::Listen,
+        Self::System,
+        Self::Folder,
+        Self::Config,
+    ];
+
+    /// The code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Usage => 2,
+            Self::Cut => 3,
+            Self::Input => 66,
+            Self::Listen => 69,
+            Self::System => 71,
+            Self::Folder => 73,
+            Self::Config => 78,
+        }
+    }
+
+    /// What it says.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "Done; when serving: every pull had ended",
+            Self::Usage => "The command line is wrong",
+            Self::Cut => {
+                "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
+            }
+            Self::Input => "The bindings file, the certificate or its key is missing or bad",
+            Self::Listen => "An address cannot be listened on; the message names the setting that moves it",
+            Self::Folder => "The folder of a storage account or of the cache cannot be used",
+            Self::System => "The system gave no thread or runtime",
+            Self::Config => "The configuration is wrong; the message names file, line and key",
+        }
+    }
+
+    /// The table of `docs/configuration.md`.
+    pub fn markdown() -> String {
+        let mut out = "| code | meaning |\n|---|---|\n".to_owned();
+        for exit in Self::ALL {
+            let _ = writeln!(out, "| {} | {} |", exit.code(), exit.meaning());
+        }
+        out
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// A start that failed: how the process ends, and what to tell the user.
+#[derive(Debug)]
+pub struct Failure {
+    /// How it ends.
+    pub exit: Exit,
+    /// What went wrong and what would be right.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure that ends the process so.
+    pub fn new(exit: Exit, error: impl ToString) -> Self {
+        Self { exit, message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_exit_code_is_its_own_and_documented() {
+        let codes: std::collections::BTreeSet<u8> = Exit::ALL.map(Exit::code).into();
+        assert_eq!(codes.len(), Exit::ALL.len());
+        crate::documented::check("configuration.md", "exit codes", &Exit::markdown());
+    }
+}

@@ -1,0 +1,57 @@
+//! Whether this caller may pull from this repository. Everything that touches storage or cache takes a [`Permit`].
+//!
+//! Today the only caller is an anonymous one and the binding's pull policy decides. A token will be one more
+//! [`Caller`], decided on here, and nothing after this stage will change.
+//!
+//! A registry that denies answers 403 DENIED, the same for every repository, real or not. Not 401: that has to carry
+//! a challenge, there is no token service to name in one, and docker would then report missing credentials that
+//! nobody can supply.
+
+use dataproxy_router_api::{Binding, PullPolicy};
+
+use crate::identify::Identified;
+use crate::name::Repository;
+use crate::refusal::Refusal;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody who shows nothing. Credentials that were not asked for count as nothing.
+    Anonymous,
+}
+
+/// The proof that the caller may pull from `repository` of the binding's registry. Only [`grant`] makes one.
+#[derive(Clone, Debug)]
+pub struct Permit<'t> {
+    binding: &'t Binding,
+    repository: Repository,
+}
+
+impl<'t> Permit<'t> {
+    /// The binding of the registry.
+    pub fn binding(&self) -> &'t Binding {
+        self.binding
+    }
+
+    /// The repository, without the registry's name.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+/// Decides.
+///
+/// # Errors
+/// [`Refusal::Denied`].
+pub fn grant<'t>(
+    caller: Caller,
+    identified: &Identified<'t>,
+    repository: &Repository,
+) -> Result<Permit<'t>, Refusal> {
+    match (caller, identified.binding.pull) {
+        (Caller::Anonymous, PullPolicy::Anonymous) => {
+            Ok(Permit { binding: identified.binding, repository: repository.clone() })
+        }
+        (Caller::Anonymous, PullPolicy::Denied) => Err(Refusal::Denied),
+    }
+}

@@ -1,0 +1,160 @@
+//! The conductor: one pull, from the parsed request to the body, in the only order that the types allow.
+//!
+//! | step | file | takes → gives | refuses with |
+//! |---|---|---|---|
+//! | parse | `request.rs` | HTTP → `Request` | 400, 404, 405, 413, 414 |
+//! | identify | `identify.rs` | `Request` + bindings → `Identified` | 404 |
+//! | permit | `permit.rs` | `Identified` → `Permit` | 403 |
+//! | resolve | `resolve.rs` | `Permit` → `ResolvedStamp` | 503 |
+//! | ownership | `content.rs` | `ResolvedStamp` + digest → `OwnedBlob` | 404, 502, 503, 504 |
+//! | cache | `blob.rs`, `manifest.rs` | `OwnedBlob` → `Answer` | 404, 412, 416, 502, 503, 504 |
+//! | stream | `stream.rs` | `Answer` → body | cuts the connection |
+//! | account | `account.rs` | everything → one record, on drop | never |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataproxy_cache::Cache;
+use dataproxy_router_api::{NodeName, StampName};
+use http::{HeaderMap, Response, StatusCode, request};
+use tokio::time::timeout;
+
+use crate::account::{Account, Observer};
+use crate::bindings::Bindings;
+use crate::body::Body;
+use crate::content::{Content, Freshness};
+use crate::identify::{Tenancy, identify};
+use crate::manifest::Manifests;
+use crate::paging::Asked;
+use crate::permit::{self, Caller};
+use crate::referrers::{Referrers, Wanted};
+use crate::refusal::Refusal;
+use crate::request::{Request, Target};
+use crate::resolve::{ResolvedStamp, Stores, resolve};
+use crate::respond::{Answer, Manner};
+use crate::tags::Tags;
+use crate::{blob, stream};
+
+/// Longest time to an answer's headers: every small read of storage that it takes fits in. A front door waits longer
+/// for a node, so that it is the node that says what is slow, and clients (30 s) wait longer than both.
+pub const ANSWER_MAX: Duration = Duration::from_secs(12);
+
+/// What a [`Puller`] is made of.
+pub struct PullerParts {
+    /// The bindings, as they are pushed.
+    pub bindings: Arc<Bindings>,
+    /// The tiers and the fills.
+    pub cache: Cache,
+    /// The storage accounts that this node can read.
+    pub stores: Stores,
+    /// How registries are told apart.
+    pub tenancy: Tenancy,
+    /// This node's stamp; `None` if it belongs to none.
+    pub stamp: Option<StampName>,
+    /// This node's name.
+    pub node: NodeName,
+    /// How old an answer may be.
+    pub freshness: Freshness,
+    /// Who sees every record, besides the log and the metrics.
+    pub observer: Option<Observer>,
+}
+
+/// Serves pulls.
+pub struct Puller {
+    bindings: Arc<Bindings>,
+    cache: Cache,
+    stores: Stores,
+    tenancy: Tenancy,
+    stamp: Option<StampName>,
+    node: NodeName,
+    content: Content,
+    manifests: Manifests,
+    referrers: Referrers,
+    tags: Tags,
+    observer: Option<Observer>,
+}
+
+impl Puller {
+    /// A puller of these parts. Asks nothing of anybody yet.
+    pub fn new(parts: PullerParts) -> Self {
+        let PullerParts { bindings, cache, stores, tenancy, stamp, node, freshness, observer } = parts;
+        let (content, manifests) = (Content::new(freshness), Manifests::new(cache.clone()));
+        let (referrers, tags) = (Referrers::new(), Tags::new(freshness));
+        Self { bindings, cache, stores, tenancy, stamp, node, content, manifests, referrers, tags, observer }
+    }
+
+    /// Serves one request. The peer is taken from the request's [`Peer`](crate::peer::Peer) extension.
+    ///
+    /// Every request gets an answer. Dropping the future or the response's body ends the pull without harm to
+    /// others, and is accounted as aborted.
+    pub async fn serve<B: http_body::Body>(self: Arc<Self>, request: http::Request<B>) -> Response<Body> {
+        let (parts, content) = request.into_parts();
+        let has_content = !content.is_end_stream();
+        drop(content);
+        let mut account = Account::open(&parts, self.node.clone(), self.observer.clone());
+        let pulled = timeout(ANSWER_MAX, self.pull(&parts, has_content, &mut account)).await;
+        let answer = match pulled.unwrap_or(Err(Refusal::StorageTimeout)) {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                account.refused(&refusal);
+                Answer::from(&refusal)
+            }
+        };
+        let manner = Manner::of(&parts, has_content);
+        let answer = answer.finished(&manner, account.namespace(), account.request_id());
+        account.answered(answer.status, answer.sends());
+        answer.into_response(|payload| stream::body(payload, account))
+    }
+
+    async fn pull(
+        &self,
+        parts: &request::Parts,
+        has_content: bool,
+        account: &mut Account,
+    ) -> Result<Answer, Refusal> {
+        let request = Request::parse(parts, has_content)?;
+        account.asked(&request);
+        // Taken once: whatever is decided meanwhile, this pull ends as it began.
+        let table = self.bindings.current();
+        let Some(identified) = identify(&request, &self.tenancy, &table)? else { return Ok(ping()) };
+        account.identified(&request, &identified);
+        let Some(repository) = &identified.repository else { return Ok(ping()) };
+        let permit = permit::grant(Caller::Anonymous, &identified, repository)?;
+        let at = resolve(permit, &self.stores, self.stamp.as_ref())?;
+        account.resolved(&at);
+        self.answer(&request, &at, parts, account).await
+    }
+
+    async fn answer(
+        &self,
+        request: &Request,
+        at: &ResolvedStamp<'_>,
+        parts: &request::Parts,
+        account: &mut Account,
+    ) -> Result<Answer, Refusal> {
+        let headers: &HeaderMap = &parts.headers;
+        let asked = Asked { path: parts.uri.path(), namespace: request.namespace.as_deref() };
+        match &request.target {
+            Target::Ping => Ok(ping()),
+            Target::Manifest { reference, .. } => {
+                self.manifests.answer(&self.content, at, reference, headers, account).await
+            }
+            Target::Blob { digest, .. } => {
+                blob::answer(&self.cache, &self.content, at, digest, request.verb, headers, account).await
+            }
+            Target::Tags { name, n, last } => {
+                self.tags.answer(at, name.as_str(), *n, last.as_ref(), asked).await
+            }
+            Target::Referrers { digest, artifact_type, last, .. } => {
+                let wanted =
+                    Wanted { subject: digest, artifact_type: artifact_type.as_deref(), last: last.as_ref() };
+                self.referrers.answer(&self.content, &self.manifests, at, wanted, asked).await
+            }
+        }
+    }
+}
+
+/// `/v2/`: yes, this is a registry.
+fn ping() -> Answer {
+    Answer::json(StatusCode::OK, "application/json", &serde_json::Map::new())
+}

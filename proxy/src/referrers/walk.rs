@@ -1,0 +1,211 @@
+//! One walk over a repository's manifests, shared by all who ask within its time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dataproxy_cache::{Algorithm, BlobKey, Digest};
+use dataproxy_router_api::{AccountName, RegistryName};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
+
+use super::descriptor::{Descriptor, referrer};
+use crate::content::{Content, LIST_PATIENCE, attempt};
+use crate::manifest::Manifests;
+use crate::name::{Reference, Repository};
+use crate::refusal::Refusal;
+use crate::resolve::ResolvedStamp;
+
+/// Most manifests of a repository that are looked at.
+const MANIFESTS_MAX: usize = 5000;
+/// Longest walk, less than `pull::ANSWER_MAX`. What it has read is remembered, so that the next one comes further.
+const WALK_MAX: Duration = Duration::from_secs(8);
+/// Manifests looked at at once.
+const AT_ONCE: usize = 16;
+/// Folders listed at once.
+const FOLDERS: usize = 1000;
+/// Memory for walks and for what is remembered of manifests, in bytes each.
+const MEMORY_BYTES: u64 = 8 << 20;
+
+/// A repository, wherever its registry is bound.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct WalkKey {
+    registry: RegistryName,
+    account: AccountName,
+    container: Box<str>,
+    repository: Repository,
+}
+
+/// What a manifest refers to and how it is listed; `None` if it refers to nothing.
+type Fact = Option<(Digest, Arc<Descriptor>)>;
+
+/// The referrers of a repository, by subject.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    by_subject: HashMap<Digest, Vec<Arc<Descriptor>>>,
+    partial: bool,
+}
+
+impl Walk {
+    /// Those of a subject.
+    pub(super) fn of(&self, subject: &Digest) -> Vec<Arc<Descriptor>> {
+        self.by_subject.get(subject).cloned().unwrap_or_default()
+    }
+
+    /// Whether manifests were left out.
+    pub(super) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    fn weight(&self) -> usize {
+        256 + self.by_subject.values().flatten().map(|descriptor| descriptor.weight() + 128).sum::<usize>()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    walk: Result<Arc<Walk>, Refusal>,
+    ask_after: Instant,
+}
+
+/// Walks made, and what they have learnt of each manifest for good.
+#[derive(Debug)]
+pub(super) struct Walks {
+    walks: moka::future::Cache<WalkKey, Entry>,
+    facts: moka::sync::Cache<BlobKey, Fact>,
+}
+
+impl Walks {
+    pub(super) fn new() -> Self {
+        let weight = |weight: usize| u32::try_from(weight).unwrap_or(u32::MAX);
+        Self {
+            walks: moka::future::Cache::builder()
+                .max_capacity(MEMORY_BYTES)
+                .weigher(move |_, entry: &Entry| {
+                    weight(entry.walk.as_ref().map_or(256, |walk| walk.weight()))
+                })
+                .build(),
+            facts: moka::sync::Cache::builder()
+                .max_capacity(MEMORY_BYTES)
+                .weigher(move |_, fact: &Fact| {
+                    weight(256 + fact.as_ref().map_or(0, |(_, descriptor)| descriptor.weight()))
+                })
+                .build(),
+        }
+    }
+
+    /// The walk of a permitted repository, at most `tag_ttl` old.
+    pub(super) async fn of(
+        &self,
+        content: &Content,
+        manifests: &Manifests,
+        at: &ResolvedStamp<'_>,
+    ) -> Result<Arc<Walk>, Refusal> {
+        let placement = &at.binding().placement;
+        let key = WalkKey {
+            registry: at.binding().registry.clone(),
+            account: placement.account.clone(),
+            container: placement.container.as_str().into(),
+            repository: at.repository().clone(),
+        };
+        let walk = async {
+            let walk = self.walk(content, manifests, at).await.map(Arc::new);
+            // Those who waited together fail together; whoever comes next walks again.
+            let keep = if walk.is_ok() { content.freshness().tag_ttl } else { Duration::ZERO };
+            Entry { walk, ask_after: Instant::now() + keep }
+        };
+        let is_old = |entry: &Entry| entry.ask_after <= Instant::now();
+        self.walks.entry(key).or_insert_with_if(walk, is_old).await.into_value().walk
+    }
+
+    async fn walk(
+        &self,
+        content: &Content,
+        manifests: &Manifests,
+        at: &ResolvedStamp<'_>,
+    ) -> Result<Walk, Refusal> {
+        let until = Instant::now() + WALK_MAX;
+        let (revisions, mut partial) = revisions(at).await?;
+        let facts = stream::iter(revisions)
+            .map(|digest| self.fact_until(until, content, manifests, at, digest).boxed())
+            .buffered(AT_ONCE);
+        let facts: Vec<Option<Fact>> = facts.try_collect().await?;
+        let mut by_subject: HashMap<Digest, Vec<Arc<Descriptor>>> = HashMap::new();
+        for fact in facts {
+            match fact {
+                Some(Some((subject, descriptor))) => by_subject.entry(subject).or_default().push(descriptor),
+                Some(None) => {}
+                None => partial = true,
+            }
+        }
+        Ok(Walk { by_subject, partial })
+    }
+
+    /// `None` when the time is over.
+    async fn fact_until(
+        &self,
+        until: Instant,
+        content: &Content,
+        manifests: &Manifests,
+        at: &ResolvedStamp<'_>,
+        digest: Digest,
+    ) -> Result<Option<Fact>, Refusal> {
+        if Instant::now() >= until {
+            return Ok(None);
+        }
+        self.fact(content, manifests, at, digest).await.map(Some)
+    }
+
+    /// The link is checked each time, as a manifest can be deleted; what it says is read once, as it cannot change.
+    async fn fact(
+        &self,
+        content: &Content,
+        manifests: &Manifests,
+        at: &ResolvedStamp<'_>,
+        digest: Digest,
+    ) -> Result<Fact, Refusal> {
+        let read = async {
+            let owned = content.manifest(at, &Reference::Digest(digest.clone())).await?;
+            if let Some(fact) = self.facts.get(owned.key()) {
+                return Ok(fact);
+            }
+            let (bytes, _) = manifests.read(&owned).await?;
+            let fact = referrer(&digest, &bytes).map(|(subject, found)| (subject, Arc::new(found)));
+            self.facts.insert(owned.key().clone(), fact.clone());
+            Ok(fact)
+        };
+        match read.await {
+            // A manifest that cannot be served refers to nothing; it does not hide the others.
+            Err(Refusal::ManifestUnknown | Refusal::ManifestTooLarge { .. } | Refusal::StorageDamaged) => {
+                Ok(None)
+            }
+            settled => settled,
+        }
+    }
+}
+
+/// The digests that the repository has a manifest of, and whether there are more than are looked at.
+async fn revisions(at: &ResolvedStamp<'_>) -> Result<(Vec<Digest>, bool), Refusal> {
+    let mut found: Vec<Digest> = Vec::new();
+    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+        let folder = at.layout().revisions(at.repository(), algorithm);
+        let mut after: Option<String> = None;
+        loop {
+            let listing =
+                attempt(LIST_PATIENCE, || at.store().list(&folder, after.as_deref(), FOLDERS)).await;
+            let listing = listing.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
+            let digests =
+                listing.folders.iter().filter_map(|hex| format!("{}:{hex}", algorithm.name()).parse().ok());
+            found.extend(digests);
+            if found.len() > MANIFESTS_MAX {
+                found.truncate(MANIFESTS_MAX);
+                return Ok((found, true));
+            }
+            after = listing.folders.into_iter().next_back();
+            if !listing.more || after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok((found, false))
+}
