@@ -1,0 +1,274 @@
+//! The region's folder: what lies where, who works in it, and the files that the nodes start from.
+//!
+//! ```text
+//! bindings.json       which registry is where; every node watches it
+//! nodes/<node>.toml   settings of one node, written anew at every start
+//! accounts/<account>/<container>/docker/registry/v2/…   storage accounts, in distribution's layout
+//! cache/<node>/       the node's disk tier
+//! logs/<node>.log     what the node says; the run before that, or what has grown too long, in <node>.log.1
+//! ```
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use dataproxy_router_api::{Binding, RegistryName, Revision, Snapshot};
+
+use crate::error::RegionError;
+use crate::node_settings::node_settings;
+use crate::topology::{Member, REGION, Topology, first_bindings};
+
+const BINDINGS: &str = "bindings.json";
+
+/// The folder of a region.
+#[derive(Clone, Debug)]
+pub(crate) struct Data {
+    root: PathBuf,
+}
+
+/// Held for as long as a region works in its folder; the system lets go of it when the process ends.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Data {
+    /// The folder at `path`, made if absent.
+    pub(crate) fn open(path: &Path) -> Result<Self, RegionError> {
+        let failed = |error| RegionError::file(path, error);
+        fs::create_dir_all(path).map_err(failed)?;
+        Ok(Self { root: path.canonicalize().map_err(failed)? })
+    }
+
+    /// The folder at `path`, in which a region has been started before. Nothing is made.
+    pub(crate) fn existing(path: &Path) -> Result<Self, RegionError> {
+        if !path.join(BINDINGS).is_file() {
+            return Err(RegionError::NoRegion(path.to_owned()));
+        }
+        Self::open(path)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn bindings(&self) -> PathBuf {
+        self.root.join(BINDINGS)
+    }
+
+    pub(crate) fn account(&self, account: &str) -> PathBuf {
+        self.root.join("accounts").join(account)
+    }
+
+    /// The folder that holds a registry's content.
+    pub(crate) fn container(&self, binding: &Binding) -> PathBuf {
+        self.account(binding.placement.account.as_str()).join(&binding.placement.container)
+    }
+
+    pub(crate) fn settings(&self, member: &Member) -> PathBuf {
+        self.root.join("nodes").join(format!("{}.toml", member.name))
+    }
+
+    pub(crate) fn cache(&self, member: &Member) -> PathBuf {
+        self.root.join("cache").join(member.name.as_str())
+    }
+
+    pub(crate) fn log(&self, member: &Member) -> PathBuf {
+        self.root.join("logs").join(format!("{}.log", member.name))
+    }
+
+    /// Makes this process the only region in the folder.
+    pub(crate) fn lock(&self) -> Result<Lock, RegionError> {
+        let path = self.root.join("region.lock");
+        let failed = |error| RegionError::file(&path, error);
+        let options = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = options.map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).map_err(failed)?;
+                return Err(RegionError::InUse { data: self.root.clone(), pid: pid.trim().to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let written = file.set_len(0).and_then(|()| file.rewind());
+        written.and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        Ok(Lock { _file: file })
+    }
+
+    /// Reads the bindings; a new region begins with its first registries. The accounts' folders are there
+    /// when this returns.
+    pub(crate) fn load(&self, topology: &Topology) -> Result<Snapshot, RegionError> {
+        let path = self.bindings();
+        let snapshot = match fs::read(&path) {
+            Ok(text) => self.parse(&text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let snapshot = Snapshot {
+                    revision: Revision(1),
+                    region: REGION.parse()?,
+                    stamps: topology.stamps(),
+                    bindings: first_bindings()?,
+                };
+                self.save(&snapshot)?;
+                snapshot
+            }
+            Err(error) => return Err(RegionError::file(&path, error)),
+        };
+        let accounts = topology.accounts.iter().map(|account| self.account(account.as_str()));
+        for folder in accounts.chain(snapshot.bindings.iter().map(|binding| self.container(binding))) {
+            fs::create_dir_all(&folder).map_err(|error| RegionError::file(&folder, error))?;
+        }
+        Ok(snapshot)
+    }
+
+    fn parse(&self, text: &[u8]) -> Result<Snapshot, RegionError> {
+        let unusable = |problem: String| RegionError::Bindings { path: self.bindings(), problem };
+        let snapshot: Snapshot = serde_json::from_slice(text).map_err(|error| unusable(error.to_string()))?;
+        snapshot.validate().map_err(|error| unusable(error.to_string()))?;
+        Ok(snapshot)
+    }
+
+    /// Writes what the nodes start from. Bindings that were changed by hand stay; the stamps are this run's.
+    pub(crate) fn write(
+        &self,
+        topology: &Topology,
+        mut snapshot: Snapshot,
+        zone: &str,
+    ) -> Result<(), RegionError> {
+        let stamps = topology.stamps();
+        if snapshot.stamps != stamps {
+            snapshot.stamps = stamps;
+            snapshot.revision = Revision(snapshot.revision.0.saturating_add(1));
+            snapshot.validate().map_err(|error| RegionError::Bindings {
+                path: self.bindings(),
+                problem: error.to_string(),
+            })?;
+            self.save(&snapshot)?;
+        }
+        for member in &topology.members {
+            let text = node_settings(self, topology, member, zone)
+                .map_err(|error| RegionError::file(&self.settings(member), io::Error::other(error)))?;
+            replace(&self.settings(member), text.as_bytes())?;
+            let log = self.log(member);
+            if let Some(folder) = log.parent() {
+                fs::create_dir_all(folder).map_err(|error| RegionError::file(folder, error))?;
+            }
+            match fs::rename(&log, log.with_extension("log.1")) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(RegionError::file(&log, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&self, snapshot: &Snapshot) -> Result<(), RegionError> {
+        let path = self.bindings();
+        let mut text = serde_json::to_vec_pretty(snapshot)
+            .map_err(|error| RegionError::file(&path, io::Error::other(error)))?;
+        text.push(b'\n');
+        replace(&path, &text)
+    }
+}
+
+/// The binding of a registry that a command names.
+pub(crate) fn binding_of<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Binding, RegionError> {
+    let registry = name.parse::<RegistryName>().ok();
+    registry.and_then(|registry| snapshot.binding(&registry)).ok_or_else(|| RegionError::Registry {
+        name: name.to_owned(),
+        known: snapshot.bindings.iter().map(|binding| binding.registry.to_string()).collect(),
+    })
+}
+
+/// Writes a file so that a reader sees the old content or the new one.
+fn replace(path: &Path, content: &[u8]) -> Result<(), RegionError> {
+    let failed = |error| RegionError::file(path, error);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let staged = path.with_extension(format!("new-{}", std::process::id()));
+    fs::write(&staged, content).and_then(|()| fs::rename(&staged, path)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn region() -> (tempfile::TempDir, Data, Topology) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = Data::open(&dir.path().join("data")).expect("a folder");
+        (dir, data, Topology::new(0).expect("names"))
+    }
+
+    #[test]
+    fn a_second_region_in_one_folder_is_refused_with_the_first_ones_number() {
+        let (_dir, data, _) = region();
+        let lock = data.lock().expect("free");
+        let error = data.lock().expect_err("taken").to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(error.contains("--data DIR"), "{error}");
+        drop(lock);
+        data.lock().expect("free again");
+    }
+
+    #[test]
+    fn bindings_changed_by_hand_survive_a_restart_at_other_ports() {
+        let (_dir, data, topology) = region();
+        let mut snapshot = data.load(&topology).expect("new");
+        snapshot.bindings[0].home_stamp = "b".parse().expect("a name");
+        snapshot.bindings[0].epoch.0 = 7;
+        snapshot.revision.0 = 20;
+        data.save(&snapshot).expect("saved");
+        let moved = Topology::new(5).expect("names");
+        let loaded = data.load(&moved).expect("loaded");
+        data.write(&moved, loaded, "registry.test").expect("written");
+        let after = data.load(&moved).expect("loaded");
+        assert_eq!(after.bindings, snapshot.bindings);
+        assert_eq!((after.revision.0, &after.stamps), (21, &moved.stamps()));
+        data.write(&moved, after.clone(), "registry.test").expect("written");
+        assert_eq!(
+            data.load(&moved).expect("loaded"),
+            after,
+            "an unchanged region has an unchanged revision"
+        );
+    }
+
+    #[test]
+    fn bindings_that_cannot_be_used_are_named_with_their_fault_and_left_alone() {
+        let (_dir, data, topology) = region();
+        for (text, fault) in [("{", "EOF while parsing"), ("{\"revision\":1}", "missing field")] {
+            fs::write(data.bindings(), text).expect("written");
+            let error = data.load(&topology).expect_err(text).to_string();
+            assert!(error.contains("bindings.json") && error.contains(fault), "{error}");
+            assert_eq!(fs::read_to_string(data.bindings()).expect("there"), text);
+        }
+    }
+
+    #[test]
+    fn a_registry_that_does_not_exist_is_answered_with_those_that_do() {
+        let (_dir, data, topology) = region();
+        let snapshot = data.load(&topology).expect("new");
+        for name in ["contosso", "..", ""] {
+            let error = binding_of(&snapshot, name).expect_err(name).to_string();
+            assert!(error.contains("contoso, fabrikam"), "{error}");
+        }
+        let contoso = binding_of(&snapshot, "contoso").expect("bound");
+        assert!(data.container(contoso).ends_with("accounts/a1/contoso"));
+        assert!(data.container(contoso).is_dir(), "a container is there before anything is pushed into it");
+    }
+
+    #[test]
+    fn each_run_has_its_own_logs_and_the_last_ones_are_kept() {
+        let (_dir, data, topology) = region();
+        let log = data.log(&topology.members[0]);
+        for run in ["first", "second", "third"] {
+            let snapshot = data.load(&topology).expect("loaded");
+            data.write(&topology, snapshot, "registry.test").expect("written");
+            assert!(!log.exists());
+            fs::write(&log, run).expect("written");
+        }
+        assert_eq!(fs::read_to_string(log.with_extension("log.1")).expect("kept"), "second");
+    }
+}
