@@ -1,1 +1,29 @@
-//! Promises, conformance and real clients.
+//! The harness of the promises: real clients, real registries, a real region, and the house's own rules.
+//!
+//! Nothing here shares code with what it judges: content is hashed by `sha256sum`, HTTP is spoken over a bare
+//! socket, images are made by Debian's own tools. `tests/README.md` says how to run and how to add a promise.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails its test by panicking")]
+
+pub mod binary;
+pub mod certificate;
+pub mod client;
+pub mod containerd;
+pub mod daemon;
+pub mod docker_registry;
+pub mod dockerd;
+pub mod docs;
+pub mod download;
+pub mod eventually;
+pub mod house;
+pub mod image;
+pub mod layout;
+pub mod node;
+pub mod ports;
+pub mod prometheus;
+pub mod raw_http;
+pub mod region;
+pub mod run;
+pub mod sha256sum;
+pub mod skopeo;
+pub mod storage;
+pub mod throttle;

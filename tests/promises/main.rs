@@ -1,0 +1,25 @@
+//! The promises, one module each; a test's name says what it shows.
+//!
+//! Modules whose names begin with `clients_` start real clients and need root, those that begin with `big_`
+//! move gigabytes; both belong to the full tier. The rest is quick.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod big_layer;
+mod big_memory;
+mod clients_containerd;
+mod clients_docker;
+mod clients_mirror;
+mod clients_peer;
+mod clients_push;
+mod clients_region;
+mod clients_skopeo;
+mod clients_tls;
+mod damaged;
+mod herd;
+mod house;
+mod node_killed;
+mod plain_port;
+mod refusals;
+mod region;
+mod scenario;
+mod slow_storage;

@@ -1,0 +1,274 @@
+//! Nodes of the real binary, each a process of its own, with settings of the test's choosing.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::binary;
+use crate::daemon::Daemon;
+use crate::ports;
+use crate::prometheus::Scrape;
+use crate::raw_http;
+use crate::storage::Container;
+
+/// The zone of every test's registries.
+pub const ZONE: &str = "registry.test";
+
+/// One stamp, its storage account and its front door, on addresses of its own.
+#[derive(Debug)]
+pub struct Stamp {
+    /// The nodes, `a1` first.
+    pub nodes: Vec<Node>,
+    /// The front door.
+    pub front: Node,
+    dir: TempDir,
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    dir: PathBuf,
+    program: PathBuf,
+    pull: SocketAddr,
+    tls: SocketAddr,
+    admin: SocketAddr,
+    daemon: Option<Daemon>,
+}
+
+/// What a test may choose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Nodes of the stamp.
+    pub nodes: u8,
+    /// Lines added to each node's configuration, of sections that the harness does not write itself.
+    pub more: String,
+    /// Memory tier of each node in bytes.
+    pub memory_bytes: u64,
+    /// Certificate and key in PEM, for a TLS listener on each node.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { nodes: 1, more: String::new(), memory_bytes: 64 << 20, certificate: None }
+    }
+}
+
+impl Stamp {
+    /// Starts a stamp of one node, and its front door.
+    ///
+    /// # Panics
+    /// If a node is not ready within 30 s.
+    pub async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts a stamp whose registries `contoso` and `fabrikam` anybody may pull from.
+    ///
+    /// # Panics
+    /// If a node is not ready within 30 s.
+    pub async fn start_with(options: Options) -> Self {
+        let dir = TempDir::with_prefix("stamp.").expect("a folder can be made");
+        let program = binary::path("dataproxy").await;
+        let ips: Vec<IpAddr> =
+            (0..=options.nodes).map(|node| IpAddr::V4(Ipv4Addr::new(127, 0, 1, node))).collect();
+        let port = ports::free_ports(&ips, 3);
+        let mut nodes = Vec::new();
+        for (at, ip) in ips.iter().enumerate() {
+            let name = if at == 0 { "front".to_owned() } else { format!("a{at}") };
+            let home = dir.path().join(&name);
+            std::fs::create_dir(&home).expect("a folder can be made");
+            let address = |above: u16| SocketAddr::new(*ip, port + above);
+            nodes.push(Node {
+                name,
+                dir: home,
+                program: program.clone(),
+                pull: address(0),
+                tls: address(1),
+                admin: address(2),
+                daemon: None,
+            });
+        }
+        let bindings = dir.path().join("bindings.json");
+        std::fs::write(&bindings, snapshot(&nodes[1..]).to_string()).expect("a file can be written");
+        for node in &nodes {
+            node.write_config(dir.path(), &options);
+        }
+        let front = nodes.remove(0);
+        let mut stamp = Self { nodes, front, dir };
+        for node in &mut stamp.nodes {
+            node.start().await;
+        }
+        stamp.front.start().await;
+        stamp
+    }
+
+    /// The content of a registry.
+    pub fn container(&self, registry: &str) -> Container {
+        Container::new(self.dir.path().join("storage").join(registry))
+    }
+
+    /// Bytes that the nodes have read from storage.
+    pub async fn origin_bytes(&self) -> u64 {
+        let mut bytes = 0;
+        for node in &self.nodes {
+            bytes += node.scrape().await.sum("dataproxy_cache_origin_bytes_total", &[]) as u64;
+        }
+        bytes
+    }
+}
+
+/// The bindings of two registries to a stamp of these nodes.
+fn snapshot(nodes: &[Node]) -> serde_json::Value {
+    let nodes: Vec<_> = nodes
+        .iter()
+        .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
+        .collect();
+    let bindings: Vec<_> = ["contoso", "fabrikam"]
+        .iter()
+        .map(|name| {
+            json!({
+                "registry": name, "home_stamp": "a", "epoch": 1, "pull": "anonymous",
+                "placement": { "account": "acct", "container": name },
+            })
+        })
+        .collect();
+    json!({
+        "revision": 1, "region": "local", "stamps": [{ "name": "a", "nodes": nodes }], "bindings": bindings,
+    })
+}
+
+impl Node {
+    /// Starts it; it has to be ended.
+    ///
+    /// # Panics
+    /// If it is not ready within 30 s.
+    pub async fn start(&mut self) {
+        assert!(self.daemon.is_none(), "{} runs", self.name);
+        let config = self.dir.join("node.toml");
+        let args = ["serve".as_ref(), "--config".as_ref(), config.as_os_str()];
+        let program = self.program.display().to_string();
+        let mut daemon = Daemon::start(&self.name, &self.dir.join("log"), &program, &args);
+        let admin = self.admin;
+        daemon
+            .wait_until_ready(async || match raw_http::get(admin, "/readyz").await {
+                Ok(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("{other:?}")),
+            })
+            .await;
+        self.daemon = Some(daemon);
+    }
+
+    /// Asks it to end, and waits. Gives how it ended.
+    pub fn stop(&mut self) -> Option<ExitStatus> {
+        self.daemon.take()?.stop()
+    }
+
+    /// Ends it as a crash would.
+    pub fn kill_9(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            daemon.kill_9();
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it serves pulls by plain HTTP.
+    pub fn pull(&self) -> SocketAddr {
+        self.pull
+    }
+
+    /// Where it serves pulls by TLS, if the options gave a certificate.
+    pub fn tls(&self) -> SocketAddr {
+        self.tls
+    }
+
+    /// Its process.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("the node runs").pid()
+    }
+
+    /// All that it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// The lines of its access log that name this request's path, parsed.
+    pub fn access(&self, path: &str) -> Vec<serde_json::Value> {
+        let lines = self.log();
+        let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        lines.filter(|line| line["target"] == "access" && line.to_string().contains(path)).collect()
+    }
+
+    /// What its `/metrics` shows now.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn scrape(&self) -> Scrape {
+        let answer = raw_http::get(self.admin, "/metrics").await.expect("the node answers");
+        assert_eq!(answer.status, 200);
+        Scrape::new(String::from_utf8(answer.body).expect("metrics are text"))
+    }
+
+    /// Anonymous memory of its process in bytes (RssAnon).
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn anonymous_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the node runs");
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux shows RssAnon");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("it is a number");
+        kib << 10
+    }
+
+    fn write_config(&self, dir: &Path, options: &Options) {
+        let Self { name, pull, tls, admin, .. } = self;
+        let (dir, home) = (dir.display(), self.dir.display());
+        let mut text = format!("[node]\nname = \"{name}\"\nzone = \"{ZONE}\"\n");
+        if name != "front" {
+            text += "stamp = \"a\"\n";
+        }
+        text += &format!("[listen]\npull = [\"{pull}\"]\n");
+        if let Some((cert, key)) = &options.certificate {
+            let (cert, key) = (cert.display(), key.display());
+            text += &format!("tls = [\"{tls}\"]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
+        }
+        text += &format!(
+            "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
+             [tenancy]\npath = true\n[accounts.acct]\nkind = \"local\"\npath = \"{dir}/storage\"\n\
+             [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
+            options.memory_bytes
+        );
+        if name != "front" {
+            text += &format!("dir = \"{home}/cache\"\n");
+        }
+        text += &options.more;
+        std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");
+        std::fs::write(self.dir.join("node.toml"), text).expect("a file can be written");
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+        let log = self.log();
+        // A second panic would hide the first one.
+        if log.contains("panicked") && !std::thread::panicking() {
+            panic!("{} panicked: {}", self.name, crate::run::tail(&log, 8000));
+        }
+        if std::thread::panicking() {
+            eprintln!("--- {}:\n{}", self.name, crate::run::tail(&log, 4000));
+        }
+    }
+}
