@@ -69,8 +69,9 @@ impl Engine {
             self.let_idle_go(state);
             let Some(mut run) = self.next_run(state) else { return };
             let room = self.room(state, &run);
-            // Nobody is in want: rather one whole read when there is room than several small ones now.
-            let can_wait = run.need != Need::Now && !(self.flights.is_empty() && self.jobs.is_empty());
+            // Rather one whole read when there is room than several small ones now: jobs make room in a moment, reads
+            // of storage when they come, which nobody who is in want should wait for.
+            let can_wait = !self.jobs.is_empty() || (run.need != Need::Now && !self.flights.is_empty());
             if can_wait && room < self.bytes(&run.blocks) {
                 return;
             }
