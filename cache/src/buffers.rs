@@ -1,7 +1,7 @@
 //! Buffers that are used again: memory for a piece of a blob, mapped once and handed round.
 //!
-//! Pieces are made on one thread and let go on another. From an allocator, what was let go would stay in the arena of the
-//! thread that made it: glibc's held 30 MiB more than was in use while one blob streamed through. A mapping of its own
+//! Pieces are made on one thread and let go on another, and an allocator keeps what was let go: glibc's held 30 MiB more
+//! than was in use while one blob streamed through (ADR 0007). A mapping of its own
 //! goes back to the system whole, and using it again saves the page faults.
 
 use std::fmt;
