@@ -129,23 +129,29 @@ impl Front {
         let route = Route::new(found.binding.registry.clone(), &pull.target);
         self.hop.mark(&mut parts, account.request_id());
         let wish = Wish { parts, route };
-        let (node, response) = self.open(&wish, None, &[]).await?;
+        let (node, response) = self.open(&wish, None, &[], None).await?;
         Ok(Reply::Node(self.deliver(wish, node, response)))
     }
 
-    /// Gets a response's headers from the best node that answers in time. `range` replaces the client's own.
+    /// Gets a response's headers from the best node that answers in time. `range` replaces the client's own;
+    /// nodes to `avoid` are not asked, and `last` only where no other one answers.
     async fn open(
         &self,
         wish: &Wish,
         range: Option<&HeaderMap>,
         avoid: &[SocketAddr],
+        mut last: Option<SocketAddr>,
     ) -> Result<(SocketAddr, Response<Incoming>), Refusal> {
         let deadline = Instant::now() + self.settings.headers_timeout;
-        let mut tried = avoid.to_vec();
+        let mut tried: Vec<_> = avoid.iter().copied().chain(last).collect();
         let (mut tries, mut timeouts) = (0, 0);
         loop {
             let mut changes = self.nodes.changes();
             let Some(node) = self.nodes.choose(&wish.route, &tried) else {
+                if let Some(last) = last.take() {
+                    tried.retain(|node| *node != last || avoid.contains(node));
+                    continue;
+                }
                 // A request that is refused is a failed pull; one that waits for a node to come back is not.
                 let look_again = deadline.min(Instant::now() + LOOK_AGAIN);
                 let _ = timeout_at(look_again, changes.changed()).await;

@@ -176,16 +176,12 @@ impl Resuming {
             if self.fruitless > self.front.settings.resumes {
                 return Err(self.give_up("no node could go on with the body"));
             }
-            // The lost node comes last: only once every other one has been asked.
-            let mut avoid = self.wrong.clone();
-            avoid.push(lost);
-            if self.fruitless > 1 || self.front.nodes.choose(&self.wish.route, &avoid).is_none() {
-                avoid.pop();
-            }
             let Some(range) = self.extent.request() else {
                 return Err(self.give_up("the rest cannot be asked for"));
             };
-            let opened = self.front.open(&self.wish, Some(&range), &avoid).await;
+            // The lost node comes last: it may have been started again while what it had sent was on its way.
+            let last = (self.fruitless == 1).then_some(lost);
+            let opened = self.front.open(&self.wish, Some(&range), &self.wrong, last).await;
             let (node, response) = match opened {
                 Ok(opened) => opened,
                 Err(_) => return Err(self.give_up("no node is ready to go on with the body")),

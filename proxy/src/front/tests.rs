@@ -198,6 +198,17 @@ async fn a_node_that_refuses_breaks_or_stalls_before_its_headers_is_passed_over(
 }
 
 #[tokio::test]
+async fn a_lost_node_that_is_back_goes_on_where_every_other_one_is_gone() {
+    // Nodes are looked at once and never again: the other one is thought to be ready until it is asked.
+    let mut region = Region::start(Forwarding { probe_interval: PATIENCE, ..settings() }).await;
+    let (first, _) = region.by_preference().await;
+    first.will(&[Act::BreakAfter(1000)]);
+    let other = usize::from(!region.nodes[0].seen().is_empty());
+    region.nodes[other].kill().await;
+    assert_eq!(region.get("").await.1, blob());
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_exactly_the_rest_is_never_mixed_in() {
     for lie in [Act::OtherVersion, Act::ShorterRange] {
         let region = Region::start(settings()).await;
