@@ -4,16 +4,20 @@
 //! bindings.json       which registry is where; every node watches it
 //! nodes/<node>.toml   settings of one node, written anew at every start
 //! accounts/<account>/<container>/docker/registry/v2/…   storage accounts, in distribution's layout
+//! azurite/            with --azurite: where it keeps its own copy of the accounts, and each account's key
+//! azurite.address     where it listens; there for as long as the region was last started with --azurite
 //! cache/<node>/       the node's disk tier
 //! logs/<node>.log     what the node says; the run before that, or what has grown too long, in <node>.log.1
 //! ```
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use dataproxy_router_api::{Binding, RegistryName, Revision, Snapshot};
+use dataproxy_router_api::{AccountName, Binding, RegistryName, Revision, Snapshot};
 
+use crate::azurite::Azurite;
 use crate::error::RegionError;
 use crate::node_settings::node_settings;
 use crate::topology::{Member, REGION, Topology, first_bindings};
@@ -73,8 +77,40 @@ impl Data {
         self.root.join("cache").join(member.name.as_str())
     }
 
-    pub(crate) fn log(&self, member: &Member) -> PathBuf {
-        self.root.join("logs").join(format!("{}.log", member.name))
+    /// The log of a process of this name.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.root.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Azurite's own folder.
+    pub(crate) fn azurite(&self) -> PathBuf {
+        self.root.join("azurite")
+    }
+
+    /// The file with an account's key.
+    pub(crate) fn account_key(&self, account: &AccountName) -> PathBuf {
+        self.azurite().join(format!("{account}.key"))
+    }
+
+    /// Where Azurite listens, if it holds the accounts.
+    pub(crate) fn azurite_address(&self) -> Option<SocketAddr> {
+        fs::read_to_string(self.azurite_marker()).ok()?.trim().parse().ok()
+    }
+
+    /// Keeps where Azurite listens, or that it does not hold the accounts.
+    pub(crate) fn set_azurite_address(&self, address: Option<SocketAddr>) -> Result<(), RegionError> {
+        let path = self.azurite_marker();
+        match address {
+            Some(address) => replace(&path, format!("{address}\n").as_bytes()),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RegionError::file(&path, error)),
+                _ => Ok(()),
+            },
+        }
+    }
+
+    fn azurite_marker(&self) -> PathBuf {
+        self.root.join("azurite.address")
     }
 
     /// Makes this process the only region in the folder.
@@ -135,6 +171,7 @@ impl Data {
         topology: &Topology,
         mut snapshot: Snapshot,
         zone: &str,
+        azurite: Option<&Azurite>,
     ) -> Result<(), RegionError> {
         let stamps = topology.stamps();
         if snapshot.stamps != stamps {
@@ -147,21 +184,23 @@ impl Data {
             self.save(&snapshot)?;
         }
         for member in &topology.members {
-            let text = node_settings(self, topology, member, zone)
+            let text = node_settings(self, topology, member, zone, azurite)
                 .map_err(|error| RegionError::file(&self.settings(member), io::Error::other(error)))?;
             replace(&self.settings(member), text.as_bytes())?;
-            let log = self.log(member);
-            if let Some(folder) = log.parent() {
-                fs::create_dir_all(folder).map_err(|error| RegionError::file(folder, error))?;
-            }
-            match fs::rename(&log, log.with_extension("log.1")) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(RegionError::file(&log, error));
-                }
-                _ => {}
-            }
+            self.put_log_aside(member.name.as_str())?;
         }
-        Ok(())
+        self.put_log_aside("azurite")
+    }
+
+    fn put_log_aside(&self, name: &str) -> Result<(), RegionError> {
+        let log = self.log(name);
+        if let Some(folder) = log.parent() {
+            fs::create_dir_all(folder).map_err(|error| RegionError::file(folder, error))?;
+        }
+        match fs::rename(&log, log.with_extension("log.1")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RegionError::file(&log, error)),
+            _ => Ok(()),
+        }
     }
 
     fn save(&self, snapshot: &Snapshot) -> Result<(), RegionError> {
@@ -262,10 +301,10 @@ mod tests {
     #[test]
     fn each_run_has_its_own_logs_and_the_last_ones_are_kept() {
         let (_dir, data, topology) = region();
-        let log = data.log(&topology.members[0]);
+        let log = data.log(topology.members[0].name.as_str());
         for run in ["first", "second", "third"] {
             let snapshot = data.load(&topology).expect("loaded");
-            data.write(&topology, snapshot, "registry.test").expect("written");
+            data.write(&topology, snapshot, "registry.test", None).expect("written");
             assert!(!log.exists());
             fs::write(&log, run).expect("written");
         }

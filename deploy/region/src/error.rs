@@ -18,10 +18,14 @@ pub(crate) enum RegionError {
     NoRegion(PathBuf),
     #[error("another region (process {pid}) works in {}; stop it, or choose another folder with --data DIR", data.display())]
     InUse { data: PathBuf, pid: String },
-    #[error("{address} is needed for the {purpose} of node {node}, but {}", hint(error))]
-    Address { address: SocketAddr, purpose: &'static str, node: String, error: io::Error },
-    #[error("node {node} {what}; the end of {}:\n{tail}", log.display())]
-    Node { node: String, what: String, log: PathBuf, tail: String },
+    #[error("{address} is needed for the {purpose} of {process}, but {}", hint(error))]
+    Address { address: SocketAddr, purpose: &'static str, process: String, error: io::Error },
+    #[error("{process} {what}; the end of {}:\n{tail}", log.display())]
+    Process { process: String, what: String, log: PathBuf, tail: String },
+    #[error("azurite-blob is not on the PATH; `npm install -g azurite` brings it, or leave out --azurite")]
+    NoAzurite,
+    #[error("storage account {account}: {what}")]
+    Storage { account: String, what: String },
     #[error("{text:?} is not REGISTRY/REPOSITORY:TAG, such as contoso/app:v1{detail}")]
     Reference { text: String, detail: String },
     #[error("there is no registry {name}; the registries of this region are {}", known.join(", "))]
@@ -57,7 +61,11 @@ impl RegionError {
     /// 2: the command names something that does not exist. 1: everything else.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Reference { .. } | Self::Registry { .. } | Self::NoRegion(_) | Self::Name(_) => {
+            Self::Reference { .. }
+            | Self::Registry { .. }
+            | Self::NoRegion(_)
+            | Self::NoAzurite
+            | Self::Name(_) => {
                 ExitCode::from(2)
             }
             _ => ExitCode::FAILURE,

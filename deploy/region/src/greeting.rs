@@ -59,5 +59,8 @@ fn write_trials(text: &mut String, data: &Data, topology: &Topology, options: &R
         "\nwhich stamp serves a registry: {} (every node watches it; no router runs in this version)",
         data.bindings().display()
     )?;
+    if options.azurite {
+        writeln!(text, "storage accounts: azurite, which keeps them in {}", data.azurite().display())?;
+    }
     write!(text, "logs: {root}/logs    Ctrl-C ends all of it")
 }

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dataproxy_import::{Imported, NameError, Progress, Repository, Step, Tag, import as import_image};
+use dataproxy_router_api::Binding;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::azurite::Azurite;
 use crate::data::{Data, binding_of};
 use crate::error::RegionError;
 use crate::options::Import;
+use crate::publish::publish;
 use crate::topology::Topology;
 
 /// Between two lines where no bar can be drawn.
@@ -20,7 +23,8 @@ pub(crate) fn import(options: &Import) -> Result<(), RegionError> {
     let data = Data::existing(&options.dir.data)?;
     // The ports of a region that is still to be started are not known; it writes its own when it starts.
     let snapshot = data.load(&Topology::new(0)?)?;
-    let container = data.container(binding_of(&snapshot, registry)?);
+    let binding = binding_of(&snapshot, registry)?;
+    let container = data.container(binding);
     let mut shown = Shown::new(&options.reference);
     let image = options.image.as_deref();
     let done = import_image(&options.path, &container, &repository, &tag, image, &mut |progress| {
@@ -28,6 +32,22 @@ pub(crate) fn import(options: &Import) -> Result<(), RegionError> {
     });
     shown.finish();
     report(&options.reference, &container, &done?);
+    match data.azurite_address() {
+        Some(address) => put_into_azurite(&data, Azurite::at(address), binding),
+        None => Ok(()),
+    }
+}
+
+/// Without this, nodes over Azurite would see the image at the region's next start only.
+fn put_into_azurite(data: &Data, azurite: Azurite, binding: &Binding) -> Result<(), RegionError> {
+    if std::net::TcpStream::connect(azurite.address).is_err() {
+        println!("azurite does not run; the image gets there when the region starts with --azurite");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| RegionError::System { what: "runtime", error })?;
+    let done = runtime.block_on(publish(data, &azurite, binding))?;
+    println!("{} of {} put into azurite", count(done.objects, "object"), size(done.bytes));
     Ok(())
 }
 
@@ -58,14 +78,14 @@ fn report(reference: &str, container: &Path, done: &Imported) {
     println!("{reference} is {} in {}", done.digest, container.display());
     println!(
         "{} and {}; {} copied, {} were there already",
-        count(done.manifests, "manifest"),
-        count(done.blobs, "blob"),
+        count(done.manifests as u64, "manifest"),
+        count(done.blobs as u64, "blob"),
         size(done.copied_bytes),
         size(done.present_bytes)
     );
 }
 
-fn count(number: usize, what: &str) -> String {
+fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 

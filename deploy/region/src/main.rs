@@ -1,8 +1,10 @@
 //! A whole region on one machine: two stamps of two nodes and a front door, each a process of its own.
 //!
-//! `options → data → (ports, seeds) → supervise → nodes`. One binary plays every part: it starts itself again
+//! `options → data → (ports, seeds) → supervise → (azurite, publish) → nodes`. One binary plays every part: it starts itself again
 //! for each node, and passes `region dataproxy …` on to the node's own command line.
 
+mod azurite;
+mod charge;
 mod data;
 mod error;
 mod greeting;
@@ -12,6 +14,7 @@ mod node_process;
 mod node_settings;
 mod options;
 mod ports;
+mod publish;
 mod readiness;
 mod run;
 mod seed;

@@ -1,4 +1,4 @@
-//! A node as a process: how it is started, and what it does on the other side of that.
+//! A node, or another process of the region: how it is started, and what it does on the other side of that.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,10 +10,8 @@ use std::time::Duration;
 
 use tokio::process::{Child, ChildStdin, Command};
 
-use crate::data::Data;
 use crate::error::RegionError;
 use crate::node_log;
-use crate::topology::Member;
 
 /// Exit code of a node whose region is gone. Nobody is left to see it but a log or a trace.
 const ORPHANED: i32 = 75;
@@ -40,28 +38,30 @@ impl Running {
     }
 }
 
-/// Starts a node: this binary again, in a process group of its own so that a Ctrl-C in the terminal reaches the
-/// region alone, which then ends its nodes in order.
-pub(crate) fn start(data: &Data, member: &Member) -> Result<Running, RegionError> {
-    let path = data.log(member);
+/// Starts a process, in a process group of its own so that a Ctrl-C in the terminal reaches the region alone, which
+/// then ends its processes in order. What it says goes to the log at `path`.
+pub(crate) fn start(mut command: Command, path: &Path) -> Result<Running, RegionError> {
     let pipe = |error| RegionError::System { what: "pipe", error };
     let (said, out) = io::pipe().map_err(pipe)?;
     let errors = out.try_clone().map_err(pipe)?;
-    let log = node_log::keep(said, &path).map_err(|error| RegionError::file(&path, error))?;
-    let binary = std::env::current_exe()
-        .map_err(|error| RegionError::System { what: "path of this program", error })?;
-    let mut child = Command::new(binary)
-        .arg("node")
-        .arg("--config")
-        .arg(data.settings(member))
+    let log = node_log::keep(said, path).map_err(|error| RegionError::file(path, error))?;
+    let mut child = command
         .process_group(0)
-        .stdin(Stdio::piped())
         .stdout(out)
         .stderr(errors)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| RegionError::System { what: "process", error })?;
     Ok(Running { _life: child.stdin.take(), log, child })
+}
+
+/// The command that runs a node: this binary again.
+pub(crate) fn command(settings: &Path) -> Result<Command, RegionError> {
+    let binary = std::env::current_exe()
+        .map_err(|error| RegionError::System { what: "path of this program", error })?;
+    let mut command = Command::new(binary);
+    command.arg("node").arg("--config").arg(settings).stdin(Stdio::piped());
+    Ok(command)
 }
 
 /// Is a node until it ends, or until the region does.

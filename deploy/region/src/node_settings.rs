@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use dataproxy_router_api::AccountName;
 use serde::Serialize;
 
+use crate::azurite::Azurite;
 use crate::data::Data;
 use crate::topology::{Member, REGION, Topology};
 
@@ -72,9 +74,10 @@ struct Cache {
 }
 
 #[derive(Serialize)]
-struct Account {
-    kind: &'static str,
-    path: PathBuf,
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Account {
+    Local { path: PathBuf },
+    Azure { endpoint: String, credential: &'static str, secret_file: PathBuf },
 }
 
 /// The text of a member's settings. A stamp's node may read the accounts of every stamp, so that a registry
@@ -84,10 +87,18 @@ pub(crate) fn node_settings(
     topology: &Topology,
     member: &Member,
     zone: &str,
+    azurite: Option<&Azurite>,
 ) -> Result<String, toml::ser::Error> {
     let of_stamp = member.stamp.is_some();
-    let account = |name: &str| Account { kind: "local", path: data.account(name) };
-    let accounts = topology.accounts.iter().map(|name| (name.as_str(), account(name.as_str())));
+    let account = |name: &AccountName| match azurite {
+        None => Account::Local { path: data.account(name.as_str()) },
+        Some(azurite) => Account::Azure {
+            endpoint: azurite.endpoint(name),
+            credential: "shared_key",
+            secret_file: data.account_key(name),
+        },
+    };
+    let accounts = topology.accounts.iter().map(|name| (name.as_str(), account(name)));
     let settings = Settings {
         node: Node {
             name: member.name.as_str(),
@@ -123,7 +134,7 @@ mod tests {
         let data = Data::open(&odd).expect("a folder");
         let topology = Topology::new(1000).expect("names");
         for member in &topology.members {
-            let text = node_settings(&data, &topology, member, "example.test").expect("TOML");
+            let text = node_settings(&data, &topology, member, "example.test", None).expect("TOML");
             let config = Config::parse(&data.settings(member), &text).expect("valid");
             assert_eq!((&config.node.name, &config.node.stamp), (&member.name, &member.stamp));
             assert_eq!(config.node.zone, "example.test");
@@ -135,7 +146,7 @@ mod tests {
             }
             assert_eq!(config.cache.disk.expect("a disk tier").dir, data.cache(member));
             for account in &topology.accounts {
-                let Account::Local { path } = &config.accounts[account];
+                let Account::Local { path } = &config.accounts[account] else { panic!("a folder") };
                 assert_eq!(*path, data.account(account.as_str()), "stamps may read each other's accounts");
             }
         }

@@ -44,7 +44,11 @@ pub(crate) struct Run {
     /// Put no images into the registries.
     #[arg(long)]
     pub(crate) no_seed: bool,
-    /// Number that is added to every port: 5000 (pulls) and 9100 (readiness, metrics) of each address.
+    /// Hold the storage accounts in Azurite, the emulator of Azure Blob, instead of plain folders. It has to be on the
+    /// PATH (`npm install -g azurite`) and listens on port 10000 of 127.0.0.1.
+    #[arg(long)]
+    pub(crate) azurite: bool,
+    /// Number that is added to every port: 5000 (pulls) and 9100 (readiness, metrics) of each address, 10000 (Azurite).
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=i64::from(OFFSET_MAX)))]
     pub(crate) port_offset: u16,
 }
@@ -127,7 +131,7 @@ mod tests {
     #[test]
     fn values_that_cannot_be_are_refused_with_what_can() {
         for (line, reason) in [
-            ("region --port-offset 56436", "0..=56435"),
+            ("region --port-offset 55536", "0..=55535"),
             ("region --zone Registry_Test", "such as registry.test"),
             ("region --zone a..b", "joined by '.'"),
             ("region import x", "REGISTRY/REPOSITORY:TAG"),

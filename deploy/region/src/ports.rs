@@ -2,21 +2,20 @@
 
 use std::net::{SocketAddr, TcpListener};
 
+use crate::azurite::Azurite;
 use crate::error::RegionError;
 use crate::topology::Topology;
 
 /// Finds the first address that cannot be listened on. Another process may still take one afterwards; the node
 /// then says so itself.
-pub(crate) fn check(topology: &Topology) -> Result<(), RegionError> {
-    for member in &topology.members {
-        for (address, purpose) in [(member.pull, "pulls"), (member.admin, "readiness and metrics")] {
-            free(address).map_err(|error| RegionError::Address {
-                address,
-                purpose,
-                node: member.name.to_string(),
-                error,
-            })?;
-        }
+pub(crate) fn check(topology: &Topology, azurite: Option<&Azurite>) -> Result<(), RegionError> {
+    let nodes = topology.members.iter().flat_map(|member| {
+        [(member.pull, "pulls"), (member.admin, "readiness and metrics")]
+            .map(|(address, purpose)| (address, purpose, format!("node {}", member.name)))
+    });
+    let azurite = azurite.map(|azurite| (azurite.address, "accounts", "azurite".to_owned()));
+    for (address, purpose, process) in nodes.chain(azurite) {
+        free(address).map_err(|error| RegionError::Address { address, purpose, process, error })?;
     }
     Ok(())
 }

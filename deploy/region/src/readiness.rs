@@ -26,6 +26,18 @@ pub(crate) async fn ready(admin: SocketAddr) {
     }
 }
 
+/// Returns once somebody listens at this address.
+pub(crate) async fn listens(address: SocketAddr) {
+    let mut interval = interval(INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if timeout(PATIENCE, TcpStream::connect(address)).await.is_ok_and(|connected| connected.is_ok()) {
+            return;
+        }
+    }
+}
+
 /// What the node says now, for a message.
 pub(crate) async fn said(admin: SocketAddr) -> String {
     answer(admin).await.map_or_else(|error| error.to_string(), |answer| shown(&answer))

@@ -4,17 +4,21 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use dataproxy_router_api::Binding;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
+use crate::azurite::{self, Azurite};
+use crate::charge::Charge;
 use crate::data::Data;
 use crate::error::RegionError;
 use crate::node_process::tail;
 use crate::options::Run;
+use crate::publish::publish;
 use crate::supervise::{News, Order, tend};
-use crate::topology::{Member, Topology};
+use crate::topology::Topology;
 use crate::{greeting, ports, readiness, seed};
 
 /// For all nodes to become ready.
@@ -23,9 +27,13 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 /// Runs a region until it is told to end.
 pub(crate) fn run(options: &Run) -> Result<(), RegionError> {
     let topology = Topology::new(options.port_offset)?;
+    let azurite = options.azurite.then(|| Azurite::new(options.port_offset, &topology.accounts));
+    if azurite.is_some() {
+        azurite::program()?;
+    }
     let data = Data::open(&options.dir.data)?;
     let _lock = data.lock()?;
-    ports::check(&topology)?;
+    ports::check(&topology, azurite.as_ref())?;
     let snapshot = data.load(&topology)?;
     if !options.no_seed {
         let begun = Instant::now();
@@ -35,10 +43,15 @@ pub(crate) fn run(options: &Run) -> Result<(), RegionError> {
             say(&format!("images made in {:.1} s", begun.elapsed().as_secs_f64()));
         }
     }
-    data.write(&topology, snapshot, &options.zone)?;
+    if let Some(azurite) = &azurite {
+        azurite.make_keys(&data)?;
+    }
+    data.set_azurite_address(azurite.as_ref().map(|azurite| azurite.address))?;
+    let region = Region { bindings: snapshot.bindings.clone(), data, topology, azurite };
+    region.data.write(&region.topology, snapshot, &options.zone, region.azurite.as_ref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| RegionError::System { what: "runtime", error })?;
-    runtime.block_on(serve(&data, &topology, options))
+    runtime.block_on(serve(&region, options))
 }
 
 /// Prints a line. A terminal that went away is no reason to end.
@@ -47,21 +60,26 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-async fn serve(data: &Data, topology: &Topology, options: &Run) -> Result<(), RegionError> {
+/// What is to be run.
+struct Region {
+    data: Data,
+    topology: Topology,
+    bindings: Vec<Binding>,
+    azurite: Option<Azurite>,
+}
+
+async fn serve(region: &Region, options: &Run) -> Result<(), RegionError> {
     let mut signals =
         Signals::new().map_err(|error| RegionError::System { what: "signal handler", error })?;
     let (order, orders) = watch::channel(Order::Run);
     let (teller, mut news) = mpsc::unbounded_channel();
-    let mut nodes = JoinSet::new();
-    for member in &topology.members {
-        nodes.spawn(tend(data.clone(), member.clone(), orders.clone(), teller.clone()));
-    }
+    let mut running = JoinSet::new();
     let done = tokio::select! {
-        started = start(data, topology, &mut news) => match started {
+        started = start(region, &mut running, (&orders, &teller), &mut news) => match started {
             Ok(()) => {
-                say(&greeting::greeting(data, topology, options));
+                say(&greeting::greeting(&region.data, &region.topology, options));
                 tokio::select! {
-                    never = report(data, &mut news) => match never {},
+                    never = report(&region.data, &mut news) => match never {},
                     () = signals.next() => Ok(()),
                 }
             }
@@ -72,10 +90,10 @@ async fn serve(data: &Data, topology: &Topology, options: &Run) -> Result<(), Re
     say("ending all nodes; once more to end them at once");
     let _ = order.send(Order::Drain);
     tokio::select! {
-        () = all_gone(&mut nodes) => {}
+        () = all_gone(&mut running) => {}
         () = signals.next() => {
             let _ = order.send(Order::Kill);
-            all_gone(&mut nodes).await;
+            all_gone(&mut running).await;
         }
     }
     done
@@ -85,19 +103,46 @@ async fn all_gone(nodes: &mut JoinSet<()>) {
     while nodes.join_next().await.is_some() {}
 }
 
-/// Waits until every node is ready. One that ends before that has something to say in its log.
+type Told = (Charge, News);
+
+/// Starts everything, storage first: nodes are ready when there is something to pull.
 async fn start(
+    region: &Region,
+    running: &mut JoinSet<()>,
+    (orders, teller): (&watch::Receiver<Order>, &mpsc::UnboundedSender<Told>),
+    news: &mut mpsc::UnboundedReceiver<Told>,
+) -> Result<(), RegionError> {
+    let mut begin = |charge: &Charge| {
+        running.spawn(tend(region.data.clone(), charge.clone(), orders.clone(), teller.clone()));
+    };
+    if let Some(azurite) = &region.azurite {
+        let charge = Charge::Azurite(azurite.clone());
+        begin(&charge);
+        all_ready(&region.data, &[charge], news).await?;
+        for binding in &region.bindings {
+            let done = publish(&region.data, azurite, binding).await?;
+            if done.objects > 0 {
+                let (objects, mib) = (done.objects, done.bytes >> 20);
+                say(&format!("put {objects} objects ({mib} MiB) of {} into azurite", binding.registry));
+            }
+        }
+    }
+    let nodes: Vec<Charge> = region.topology.members.iter().cloned().map(Charge::Node).collect();
+    nodes.iter().for_each(begin);
+    all_ready(&region.data, &nodes, news).await
+}
+
+/// Waits until all of these are ready. One that ends before that has something to say in its log.
+async fn all_ready(
     data: &Data,
-    topology: &Topology,
-    news: &mut mpsc::UnboundedReceiver<(Member, News)>,
+    charges: &[Charge],
+    news: &mut mpsc::UnboundedReceiver<Told>,
 ) -> Result<(), RegionError> {
     let deadline = tokio::time::Instant::now() + START_DEADLINE;
-    let mut waiting: HashSet<_> = topology.members.iter().map(|member| member.name.clone()).collect();
-    let failed = |member: &Member, what: String| RegionError::Node {
-        node: member.name.to_string(),
-        what,
-        log: data.log(member),
-        tail: tail(&data.log(member)),
+    let mut waiting: HashSet<_> = charges.iter().map(Charge::name).collect();
+    let failed = |charge: &Charge, what: String| {
+        let log = charge.log(data);
+        RegionError::Process { process: charge.name(), what, tail: tail(&log), log }
     };
     while !waiting.is_empty() {
         let told = tokio::select! {
@@ -105,17 +150,16 @@ async fn start(
             () = sleep_until(deadline) => None,
         };
         match told {
-            Some((member, News::Ready { .. })) => {
-                waiting.remove(&member.name);
+            Some((charge, News::Ready { .. })) => {
+                waiting.remove(&charge.name());
             }
             Some((_, News::NotStarted { error, .. })) => return Err(error),
-            Some((member, News::Ended { how, .. })) => return Err(failed(&member, how)),
+            Some((charge, News::Ended { how, .. })) => return Err(failed(&charge, how)),
             None => {
-                let late = topology.members.iter().find(|member| waiting.contains(&member.name));
-                let Some(member) = late else { return Ok(()) };
-                let said = readiness::said(member.admin).await;
-                let what = format!("is not ready after {} s: {said}", START_DEADLINE.as_secs());
-                return Err(failed(member, what));
+                let late = charges.iter().find(|charge| waiting.contains(&charge.name()));
+                let Some(charge) = late else { return Ok(()) };
+                let what = format!("is not ready after {} s: {}", START_DEADLINE.as_secs(), charge.said().await);
+                return Err(failed(charge, what));
             }
         }
     }
@@ -123,24 +167,24 @@ async fn start(
 }
 
 /// Says what becomes of the nodes, for as long as the region runs.
-async fn report(data: &Data, news: &mut mpsc::UnboundedReceiver<(Member, News)>) -> std::convert::Infallible {
+async fn report(data: &Data, news: &mut mpsc::UnboundedReceiver<Told>) -> std::convert::Infallible {
     loop {
         match news.recv().await {
-            Some((member, News::Ready { pid })) => {
-                say(&format!("node {} is ready again (process {pid})", member.name));
+            Some((charge, News::Ready { pid })) => {
+                say(&format!("{} is ready again (process {pid})", charge.name()));
             }
-            Some((member, News::NotStarted { error, again_in })) => {
+            Some((charge, News::NotStarted { error, again_in })) => {
                 say(&format!(
-                    "node {} cannot be started: {error}; again in {}",
-                    member.name,
+                    "{} cannot be started: {error}; again in {}",
+                    charge.name(),
                     seconds(again_in)
                 ));
             }
-            Some((member, News::Ended { pid, how, again_in })) => {
-                let (log, again) = (data.log(&member), seconds(again_in));
+            Some((charge, News::Ended { pid, how, again_in })) => {
+                let (log, again) = (charge.log(data), seconds(again_in));
                 say(&format!(
-                    "node {} (process {pid}) {how}; starting it again in {again}; its log is {}",
-                    member.name,
+                    "{} (process {pid}) {how}; starting it again in {again}; its log is {}",
+                    charge.name(),
                     log.display()
                 ));
             }

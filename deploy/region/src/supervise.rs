@@ -1,4 +1,4 @@
-//! Keeps one node running: starts it, says when it is ready, starts it again when it ends, ends it when told.
+//! Keeps one process running: starts it, says when it is ready, starts it again when it ends, ends it when told.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -9,12 +9,10 @@ use tokio::process::Child;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::charge::Charge;
 use crate::data::Data;
 use crate::error::RegionError;
-use crate::node_process::start;
 use crate::node_settings::DRAIN_SECONDS;
-use crate::readiness::ready;
-use crate::topology::Member;
 
 /// Before the first restart; doubled for each one after that.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(200);
@@ -53,25 +51,25 @@ pub(crate) enum News {
     },
 }
 
-/// Keeps a node running until it is ordered to end, and tells every change.
+/// Keeps a process running until it is ordered to end, and tells every change.
 pub(crate) async fn tend(
     data: Data,
-    member: Member,
+    charge: Charge,
     mut order: watch::Receiver<Order>,
-    news: mpsc::UnboundedSender<(Member, News)>,
+    news: mpsc::UnboundedSender<(Charge, News)>,
 ) {
     let mut back_off = BACK_OFF_FIRST;
     // Nobody listens any more once the region ends, and then nothing needs to be told.
-    let tell = |what: News| drop(news.send((member.clone(), what)));
+    let tell = |what: News| drop(news.send((charge.clone(), what)));
     while *order.borrow_and_update() == Order::Run {
         let started = Instant::now();
-        match start(&data, &member) {
+        match charge.start(&data) {
             Err(error) => tell(News::NotStarted { error, again_in: back_off }),
             Ok(mut node) => {
                 let child = &mut node.child;
                 let pid = child.id().unwrap_or_default();
                 let ready = async {
-                    ready(member.admin).await;
+                    charge.ready().await;
                     tell(News::Ready { pid });
                     std::future::pending::<()>().await;
                 };

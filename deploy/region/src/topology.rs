@@ -9,8 +9,10 @@ use dataproxy_router_api::{
 
 const PULL_PORT: u16 = 5000;
 const ADMIN_PORT: u16 = 9100;
+/// Where Azurite listens, of 127.0.0.1.
+pub(crate) const AZURITE_PORT: u16 = 10_000;
 /// Largest offset that keeps every port below 65 536.
-pub(crate) const OFFSET_MAX: u16 = u16::MAX - ADMIN_PORT;
+pub(crate) const OFFSET_MAX: u16 = u16::MAX - AZURITE_PORT;
 /// The region's name.
 pub(crate) const REGION: &str = "local";
 
@@ -129,7 +131,7 @@ mod tests {
     #[test]
     fn an_offset_moves_every_port_alike() {
         let region = Topology::new(OFFSET_MAX).expect("names");
-        assert!(region.members.iter().all(|m| m.admin.port() == u16::MAX));
+        assert!(region.members.iter().all(|m| m.admin.port() == ADMIN_PORT + OFFSET_MAX));
         assert!(region.members.iter().all(|m| m.pull.port() == PULL_PORT + OFFSET_MAX));
     }
 }
