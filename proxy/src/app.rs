@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataproxy_azure::{Account as AzureAccount, Transports};
 use dataproxy_cache::Cache;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -27,6 +28,7 @@ use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
 use crate::resolve::Stores;
+use crate::store::Store;
 use crate::store::local::LocalFolder;
 use crate::tls::Certificate;
 
@@ -85,8 +87,8 @@ pub fn check(config: &Config) -> Result<String, Failure> {
         path.display(),
         snapshot.revision
     );
-    for (name, Account::Local { path }) in &config.accounts {
-        let _ = writeln!(text, "account {name}: {}", path.display());
+    for (name, account) in &config.accounts {
+        let _ = writeln!(text, "account {name}: {account}");
     }
     match &config.cache.disk {
         Some(disk) => {
@@ -294,10 +296,19 @@ fn certificate(listen: &Listen) -> Result<Option<Arc<Certificate>>, Failure> {
 
 fn stores(config: &Config) -> Result<Stores, Failure> {
     let mut stores = Stores::default();
-    for (name, Account::Local { path }) in &config.accounts {
-        let folder = LocalFolder::open(path)
-            .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
-        stores.insert(name.clone(), Arc::new(folder));
+    let mut transports = Transports::default();
+    for (name, account) in &config.accounts {
+        let store: Arc<dyn Store> = match account {
+            Account::Local { path } => Arc::new(
+                LocalFolder::open(path)
+                    .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?,
+            ),
+            Account::Azure(settings) => Arc::new(
+                AzureAccount::open(settings, &mut transports)
+                    .map_err(|error| Failure::new(Exit::Input, format!("accounts.{name}: {error}")))?,
+            ),
+        };
+        stores.insert(name.clone(), store);
     }
     Ok(stores)
 }
