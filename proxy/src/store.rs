@@ -6,6 +6,7 @@ pub mod conformance;
 pub mod local;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+pub mod s3;
 
 use std::fmt;
 use std::time::Duration;

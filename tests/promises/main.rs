@@ -23,3 +23,4 @@ mod refusals;
 mod region;
 mod scenario;
 mod slow_storage;
+mod stores_s3;

@@ -50,7 +50,8 @@ impl Azurite {
     /// An account, to put content into.
     pub(crate) fn open(&self, data: &Data, account: &AccountName) -> Result<Account, RegionError> {
         let unusable = |what: String| RegionError::Storage { account: account.to_string(), what };
-        let endpoint = Endpoint::at_url(&self.endpoint(account), None).map_err(|error| unusable(error.to_string()))?;
+        let endpoint =
+            Endpoint::at_url(&self.endpoint(account), None).map_err(|error| unusable(error.to_string()))?;
         let credential = Credential::SharedKey(SecretSource::File(data.account_key(account)));
         let settings = Settings { endpoint, credential, ca_file: None };
         Account::open(&settings, &mut Transports::default()).map_err(|error| unusable(error.to_string()))
@@ -90,7 +91,12 @@ impl Azurite {
             .args(["--pdeathsig", "TERM", "--"])
             .arg(program()?)
             .args(["--disableTelemetry", "--silent", "--skipApiVersionCheck"])
-            .args(["--blobHost", &self.address.ip().to_string(), "--blobPort", &self.address.port().to_string()])
+            .args([
+                "--blobHost",
+                &self.address.ip().to_string(),
+                "--blobPort",
+                &self.address.port().to_string(),
+            ])
             .arg("--location")
             .arg(folder)
             .env("AZURITE_ACCOUNTS", keys.join(";"))

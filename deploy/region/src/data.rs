@@ -262,11 +262,11 @@ mod tests {
         data.save(&snapshot).expect("saved");
         let moved = Topology::new(5).expect("names");
         let loaded = data.load(&moved).expect("loaded");
-        data.write(&moved, loaded, "registry.test").expect("written");
+        data.write(&moved, loaded, "registry.test", None).expect("written");
         let after = data.load(&moved).expect("loaded");
         assert_eq!(after.bindings, snapshot.bindings);
         assert_eq!((after.revision.0, &after.stamps), (21, &moved.stamps()));
-        data.write(&moved, after.clone(), "registry.test").expect("written");
+        data.write(&moved, after.clone(), "registry.test", None).expect("written");
         assert_eq!(
             data.load(&moved).expect("loaded"),
             after,

@@ -65,9 +65,7 @@ impl RegionError {
             | Self::Registry { .. }
             | Self::NoRegion(_)
             | Self::NoAzurite
-            | Self::Name(_) => {
-                ExitCode::from(2)
-            }
+            | Self::Name(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }

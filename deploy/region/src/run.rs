@@ -19,7 +19,7 @@ use crate::options::Run;
 use crate::publish::publish;
 use crate::supervise::{News, Order, tend};
 use crate::topology::Topology;
-use crate::{greeting, ports, readiness, seed};
+use crate::{greeting, ports, seed};
 
 /// For all nodes to become ready.
 const START_DEADLINE: Duration = Duration::from_secs(30);
@@ -158,7 +158,8 @@ async fn all_ready(
             None => {
                 let late = charges.iter().find(|charge| waiting.contains(&charge.name()));
                 let Some(charge) = late else { return Ok(()) };
-                let what = format!("is not ready after {} s: {}", START_DEADLINE.as_secs(), charge.said().await);
+                let what =
+                    format!("is not ready after {} s: {}", START_DEADLINE.as_secs(), charge.said().await);
                 return Err(failed(charge, what));
             }
         }
@@ -174,11 +175,7 @@ async fn report(data: &Data, news: &mut mpsc::UnboundedReceiver<Told>) -> std::c
                 say(&format!("{} is ready again (process {pid})", charge.name()));
             }
             Some((charge, News::NotStarted { error, again_in })) => {
-                say(&format!(
-                    "{} cannot be started: {error}; again in {}",
-                    charge.name(),
-                    seconds(again_in)
-                ));
+                say(&format!("{} cannot be started: {error}; again in {}", charge.name(), seconds(again_in)));
             }
             Some((charge, News::Ended { pid, how, again_in })) => {
                 let (log, again) = (charge.log(data), seconds(again_in));

@@ -1,0 +1,282 @@
+//! An S3-compatible account: AWS S3, MinIO, Ceph, R2 and others that distribution's S3 driver writes to.
+//!
+//! The first segment of an object's name is the bucket, the rest is the key. One read is one GET: size and version
+//! come with its answer, and what a refusal says is taken from the answer itself ([`Seen`]), which the library does
+//! not hand on in full. Retries are the fetch's business, so the library makes none.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
+use dataproxy_outbound::{self as outbound, OutboundError};
+use futures_util::future::BoxFuture;
+use futures_util::stream::StreamExt;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::path::Path as Key;
+use object_store::signer::{Signer, Url};
+use object_store::{GetOptions, GetRange, ObjectStore, RetryConfig};
+
+use super::{Listing, SignedUrl, Store};
+
+mod folders;
+mod seen;
+mod transport;
+
+use folders::FolderPage;
+use seen::Seen;
+use transport::Transport;
+
+/// Keys that one page of a listing asks for at most; S3 gives no more.
+const PAGE_KEYS: usize = 1000;
+
+/// Where an account is and how to ask it.
+#[derive(Clone, Debug)]
+pub struct S3Options {
+    /// The server, if it is not AWS's own of the region.
+    pub endpoint: Option<Url>,
+    /// The region that requests are signed for.
+    pub region: String,
+    /// Whether the bucket is in the path and not in the host's name.
+    pub path_style: bool,
+    /// What requests are signed with.
+    pub credential: S3Credential,
+    /// Certificate authorities besides the system's, PEM.
+    pub ca: Option<std::path::PathBuf>,
+}
+
+/// What requests are signed with. `Debug` shows no secret.
+#[derive(Clone)]
+pub enum S3Credential {
+    /// A key pair.
+    Key {
+        /// The public half.
+        id: String,
+        /// The secret half.
+        secret: String,
+    },
+    /// What the environment says (`AWS_…`: keys, web identity, container), else the instance's own role.
+    Environment,
+    /// None: the buckets are open.
+    Anonymous,
+}
+
+impl fmt::Debug for S3Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { id, .. } => f.debug_struct("Key").field("id", id).finish_non_exhaustive(),
+            Self::Environment => f.write_str("Environment"),
+            Self::Anonymous => f.write_str("Anonymous"),
+        }
+    }
+}
+
+/// An S3-compatible account. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct S3Store {
+    options: Arc<S3Options>,
+    transport: Transport,
+    /// Of the buckets that were asked for. Bindings name them, so they are few.
+    buckets: Arc<Mutex<Buckets>>,
+}
+
+#[derive(Debug, Default)]
+struct Buckets {
+    clients: HashMap<String, AmazonS3>,
+    /// Tokens are had once for all buckets.
+    credentials: Option<AwsCredentialProvider>,
+}
+
+impl S3Store {
+    /// The account of these options. Asks nothing of anybody yet.
+    ///
+    /// # Errors
+    /// What is wrong with the authorities' file.
+    pub fn new(options: S3Options) -> Result<Self, OutboundError> {
+        let client = outbound::client(options.ca.as_deref())?;
+        Ok(Self { options: Arc::new(options), transport: Transport::new(client), buckets: Arc::default() })
+    }
+
+    /// The client of the bucket that `object` is in, and the object's key there.
+    fn bucket<'o>(&self, object: &'o ObjectName) -> Result<(AmazonS3, &'o str), OriginError> {
+        let (bucket, key) = object.as_str().split_once('/').unwrap_or((object.as_str(), ""));
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = buckets.clients.get(bucket) {
+            return Ok((client.clone(), key));
+        }
+        let client = self.open(bucket, buckets.credentials.clone()).map_err(|error| {
+            OriginError::new(OriginErrorKind::Unavailable, format!("bucket {bucket}: {error}"))
+        })?;
+        buckets.credentials.get_or_insert_with(|| Arc::clone(client.credentials()));
+        buckets.clients.insert(bucket.to_owned(), client.clone());
+        Ok((client, key))
+    }
+
+    fn open(
+        &self,
+        bucket: &str,
+        credentials: Option<AwsCredentialProvider>,
+    ) -> object_store::Result<AmazonS3> {
+        let options = &self.options;
+        let mut builder = match &options.credential {
+            S3Credential::Environment => AmazonS3Builder::from_env(),
+            S3Credential::Key { id, secret } => {
+                AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret)
+            }
+            S3Credential::Anonymous => AmazonS3Builder::new().with_skip_signature(true),
+        };
+        if let Some(credentials) = credentials {
+            builder = builder.with_credentials(credentials);
+        }
+        if let Some(endpoint) = &options.endpoint {
+            builder = builder.with_allow_http(endpoint.scheme() == "http").with_endpoint(at(
+                endpoint,
+                bucket,
+                options.path_style,
+            ));
+        }
+        let no_retries = RetryConfig { max_retries: 0, ..RetryConfig::default() };
+        builder
+            .with_region(&options.region)
+            .with_bucket_name(bucket)
+            .with_virtual_hosted_style_request(!options.path_style)
+            .with_retry(no_retries)
+            .with_http_connector(self.transport.clone())
+            .build()
+    }
+}
+
+/// The endpoint as the library wants it: with the bucket in its host where that is the style.
+fn at(endpoint: &Url, bucket: &str, path_style: bool) -> String {
+    let text = endpoint.as_str().trim_end_matches('/');
+    match text.split_once("://") {
+        Some((scheme, rest)) if !path_style => format!("{scheme}://{bucket}.{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// A name of plain segments; any other names nothing.
+fn key(name: &str) -> Result<Key, OriginError> {
+    let plain = |segment: &str| !matches!(segment, "" | "." | "..");
+    let absent =
+        |why: &str| OriginError::new(OriginErrorKind::NotFound, format!("{name:?} is no key: {why}"));
+    if !name.split('/').all(plain) {
+        return Err(absent("a segment is empty, '.' or '..'"));
+    }
+    Key::parse(name).map_err(|error| absent(&error.to_string()))
+}
+
+impl Origin for S3Store {
+    fn get<'a>(
+        &'a self,
+        object: &'a ObjectName,
+        range: Range<u64>,
+        pin: Option<&'a ETag>,
+    ) -> BoxFuture<'a, Result<OriginRead, OriginError>> {
+        Box::pin(async move {
+            let (bucket, name) = self.bucket(object)?;
+            let key = key(name)?;
+            let seen = Seen::default();
+            let mut options = GetOptions {
+                range: Some(GetRange::Bounded(range.clone())),
+                if_match: pin.map(|pin| pin.as_str().to_owned()),
+                ..GetOptions::default()
+            };
+            options.extensions.insert(seen.clone());
+            let got = match bucket.get_opts(&key, options).await {
+                Ok(got) => got,
+                Err(error) if range.start == 0 && seen.is_empty_object(&error) => return Ok(empty()),
+                Err(error) => return Err(seen.error(object.as_str(), &error)),
+            };
+            let Some(etag) = got.meta.e_tag.clone() else {
+                let message = format!("{object:?}: the answer has no ETag, so no later read could be pinned");
+                return Err(OriginError::new(OriginErrorKind::Protocol, message));
+            };
+            let (size, range, name) = (got.meta.size, got.range.clone(), object.clone());
+            let body = got.into_stream().map(move |piece| {
+                piece.map_err(|error| {
+                    // Once the head is there, what fails is the way.
+                    OriginError::new(OriginErrorKind::Unavailable, format!("{name:?}: {error}"))
+                })
+            });
+            Ok(OriginRead { size, etag: ETag::new(etag), range, body: body.boxed() })
+        })
+    }
+}
+
+/// S3 refuses every range of an object that has no bytes, and names no version in the refusal; there is but one
+/// content of no bytes.
+fn empty() -> OriginRead {
+    OriginRead {
+        size: 0,
+        etag: ETag::new("\"empty\""),
+        range: 0..0,
+        body: futures_util::stream::empty().boxed(),
+    }
+}
+
+impl Store for S3Store {
+    fn list<'a>(
+        &'a self,
+        prefix: &'a ObjectName,
+        after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Listing, OriginError>> {
+        Box::pin(async move {
+            let (bucket, name) = self.bucket(prefix)?;
+            let name = name.strip_suffix('/').unwrap_or(name);
+            let below = if name.is_empty() { String::new() } else { format!("{}/", key(name)?) };
+            let mut page = FolderPage::new(after, limit);
+            let mut token = None;
+            loop {
+                let seen = Seen::default();
+                let mut options = PaginatedListOptions {
+                    // Folders come by their keys, `after` itself among them: see `FolderPage`.
+                    offset: after.map(|after| format!("{below}{after}")),
+                    delimiter: Some("/".into()),
+                    max_keys: Some(PAGE_KEYS),
+                    page_token: token,
+                    ..PaginatedListOptions::default()
+                };
+                options.extensions.insert(seen.clone());
+                let prefix_key = (!below.is_empty()).then_some(below.as_str());
+                let listed = match bucket.list_paginated(prefix_key, options).await {
+                    Ok(listed) => listed,
+                    Err(error) => match seen.error(prefix.as_str(), &error) {
+                        error if error.kind == OriginErrorKind::NotFound => return Ok(page.finish()),
+                        error => return Err(error),
+                    },
+                };
+                let folders = listed.result.common_prefixes.iter();
+                page.extend(folders.filter_map(|folder| folder.as_ref().strip_prefix(below.as_str())));
+                token = listed.page_token;
+                if token.is_none() || page.is_settled() {
+                    return Ok(page.finish());
+                }
+            }
+        })
+    }
+
+    /// Signed with whatever requests are signed with; open buckets need no signature.
+    fn sign<'a>(
+        &'a self,
+        object: &'a ObjectName,
+        valid: Duration,
+    ) -> BoxFuture<'a, Result<Option<SignedUrl>, OriginError>> {
+        Box::pin(async move {
+            if matches!(self.options.credential, S3Credential::Anonymous) {
+                return Ok(None);
+            }
+            let (bucket, name) = self.bucket(object)?;
+            let url = bucket.signed_url(http::Method::GET, &key(name)?, valid).await;
+            url.map(|url| Some(SignedUrl::new(url.into())))
+                .map_err(|error| Seen::default().error(object.as_str(), &error))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+use super::*;
+
+#[test]
+fn a_secret_is_never_shown() {
+    let credential = S3Credential::Key { id: "AKID".to_owned(), secret: "hush".to_owned() };
+    let options = S3Options {
+        endpoint: None,
+        region: "eu-central-1".to_owned(),
+        path_style: false,
+        credential,
+        ca: None,
+    };
+    let store = S3Store::new(options).expect("a store");
+    store.bucket(&ObjectName::new("b/k")).expect("a bucket");
+    let shown = format!("{store:?}");
+    assert!(shown.contains("AKID") && !shown.contains("hush"), "{shown}");
+}
+
+#[test]
+fn the_bucket_is_in_the_path_or_in_the_hosts_name() {
+    let url: Url = "https://s3.example:9000/".parse().expect("a URL");
+    assert_eq!(at(&url, "b", true), "https://s3.example:9000");
+    assert_eq!(at(&url, "b", false), "https://b.s3.example:9000");
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_key_reads_as_absent_and_asks_nobody() {
+    let options = S3Options {
+        endpoint: Some("http://127.0.0.1:9".parse().expect("a URL")),
+        region: "x".to_owned(),
+        path_style: true,
+        credential: S3Credential::Anonymous,
+        ca: None,
+    };
+    let store = S3Store::new(options).expect("a store");
+    for name in ["b", "b/", "b//k", "b/../k", "b/k/"] {
+        let error = store.get(&ObjectName::new(name), 0..1, None).await.expect_err(name);
+        assert_eq!(error.kind, OriginErrorKind::NotFound, "{name}: {error}");
+    }
+    let error = store.get(&ObjectName::new("b/k"), 0..1, None).await.expect_err("nobody there");
+    assert_eq!(error.kind, OriginErrorKind::Unavailable, "{error}");
+}
