@@ -101,6 +101,11 @@ pub enum Refusal {
     /// This node cannot read the registry's storage account.
     #[error("this node is not set up to read the registry's storage account")]
     AccountUnreachable,
+    /// The binding's placement and the account do not fit each other.
+    #[error(
+        "the registry's placement does not fit its account: a storage account needs a container, an upstream registry has none"
+    )]
+    PlacementUnfit,
     /// The storage account asks for less.
     #[error("the registry's storage account is overloaded; try again")]
     StorageThrottled(Option<Duration>),
@@ -187,6 +192,7 @@ impl Refusal {
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
             Self::ForwardedTwice => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
             Self::AccountUnreachable
+            | Self::PlacementUnfit
             | Self::StorageThrottled(_)
             | Self::StorageUnavailable
             | Self::NoNodeReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

@@ -7,8 +7,9 @@ use dataproxy::account::Record;
 use dataproxy::bindings::{Bindings, Table};
 use dataproxy::body::Body;
 use dataproxy::content::Freshness;
+use dataproxy::holdings::Holdings;
 use dataproxy::identify::Tenancy;
-use dataproxy::layout::Layout;
+use dataproxy::layout::{Laid, Layout};
 use dataproxy::name::{Repository, Tag};
 use dataproxy::pull::{Puller, PullerParts};
 use dataproxy::resolve::Stores;
@@ -119,7 +120,10 @@ impl Node {
         let puller = Puller::new(PullerParts {
             bindings: Arc::clone(&bindings),
             cache: Cache::open(CacheConfig::default()).await.expect("a cache"),
-            stores: Stores::from([("one".parse().expect("a name"), account)]),
+            stores: Stores::from([(
+                "one".parse().expect("a name"),
+                Laid::over(account) as Arc<dyn Holdings>,
+            )]),
             tenancy: Tenancy { zone: "registry.test".parse().expect("a zone"), path_tenancy: true },
             stamp: Some("a".parse().expect("a name")),
             node: "a1".parse().expect("a name"),
