@@ -321,7 +321,11 @@ fn show_cache(cache: Option<&Cache>) -> Arc<dyn Fn() + Send + Sync> {
 
 fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     let zone = config.node.zone.parse().map_err(|error| Failure::new(Exit::Config, error))?;
-    Ok(Tenancy { zone, path_tenancy: config.tenancy.path })
+    Ok(Tenancy {
+        zone,
+        path_tenancy: config.tenancy.path,
+        default_registry: config.tenancy.default_registry.clone(),
+    })
 }
 
 fn puller(

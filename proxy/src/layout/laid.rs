@@ -27,7 +27,7 @@ pub struct Laid {
 
 impl Laid {
     /// The layout over this account.
-    pub fn over(store: Arc<dyn Store>) -> Arc<Self> {
+    pub fn over(store: Arc<dyn Store>) -> Arc<dyn Holdings> {
         Arc::new(Self { store })
     }
 
