@@ -11,6 +11,7 @@ use dataproxy_cache::{Digest, OriginError, Source};
 use futures_util::future::BoxFuture;
 
 use crate::name::{Repository, Tag};
+use crate::refusal::Refusal;
 
 /// A repository, and where its registry lies in the account.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,11 @@ pub struct Partial<T> {
 pub trait Holdings: fmt::Debug + Send + Sync + 'static {
     /// Whether a placement here names a container.
     fn has_containers(&self) -> bool;
+
+    /// What a caller is told where the account refuses this node.
+    fn denied(&self) -> Refusal {
+        Refusal::StorageDenied
+    }
 
     /// What a repository owns under `claim`, by one question to the account.
     ///

@@ -15,6 +15,7 @@ pub mod content;
 #[cfg(test)]
 mod documented;
 pub mod exit;
+mod fit;
 pub mod front;
 pub mod holdings;
 pub mod identify;
@@ -41,6 +42,8 @@ mod stream;
 mod tags;
 pub mod telemetry;
 pub mod tls;
+mod trust;
+pub mod upstream;
 mod watch;
 
 pub use cli::main_with_args;

@@ -118,6 +118,12 @@ pub enum Refusal {
     /// The storage account refuses this node.
     #[error("the registry's storage account refuses this node")]
     StorageDenied,
+    /// The upstream registry refuses this node. It says so of what does not exist as well; its caller is told, as 4xx
+    /// is what docker shows.
+    #[error(
+        "the upstream registry denies the pull: there is no such repository, or it is not open to the username and password that this proxy has there"
+    )]
+    UpstreamDenied,
     /// The storage account answers nonsense, or the content does not match its digest.
     #[error("the registry's storage account holds damaged content")]
     StorageDamaged,
@@ -187,7 +193,7 @@ impl Refusal {
             Self::ManifestInvalid(_) | Self::ManifestTooLarge { .. } => {
                 (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
             }
-            Self::Denied => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Denied | Self::UpstreamDenied => (StatusCode::FORBIDDEN, "DENIED"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
             Self::ForwardedTwice => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),

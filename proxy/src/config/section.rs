@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
+use crate::upstream;
 
 /// `[node]`: who the node is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -140,10 +141,10 @@ pub struct Tenancy {
     pub default_registry: Option<RegistryName>,
 }
 
-/// `[accounts]`: the storage accounts that the node may read, by name.
+/// `[accounts]`: the storage accounts and upstream registries that the node may read, by name.
 pub type Accounts = BTreeMap<AccountName, Account>;
 
-/// `[accounts.NAME]`: one storage account.
+/// `[accounts.NAME]`: one storage account or upstream registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     /// A folder in the layout of CNCF distribution.
@@ -151,6 +152,8 @@ pub enum Account {
         /// The folder that holds one folder per container.
         path: PathBuf,
     },
+    /// Another registry, pulled through.
+    Registry(Box<upstream::Settings>),
 }
 
 /// `[accounts.NAME]` as written: which keys a kind needs is checked once they are all read.
@@ -159,13 +162,20 @@ pub enum Account {
 pub(super) struct AccountSection {
     pub(super) kind: AccountKind,
     pub(super) path: Option<PathBuf>,
+    pub(super) url: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) password_env: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) repository_prefix: Option<String>,
 }
 
-/// What a storage account is.
+/// What an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum AccountKind {
     Local,
+    Registry,
 }
 
 /// `[cache]` as written.
