@@ -21,16 +21,20 @@ use crate::body::Body;
 use crate::config::{Account, BindingsSource, Config, Listen};
 use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
+use crate::fit;
 use crate::front::Front;
+use crate::holdings::Holdings;
 use crate::identify::Tenancy;
+use crate::layout::Laid;
 use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
 use crate::resolve::Stores;
-use crate::store::Store;
 use crate::store::local::LocalFolder;
+use crate::store::s3::S3Store;
 use crate::tls::Certificate;
+use crate::upstream::Upstream;
 
 /// How long a connection may take to end once it is cut.
 const CUT_WINDOW: Duration = Duration::from_secs(5);
@@ -64,7 +68,8 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     let BindingsSource::File { path } = &config.bindings;
     let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
     certificate(&config.listen)?;
-    stores(config)?;
+    fit::check(&table, config.tenancy.default_registry.as_ref(), &stores(config)?)
+        .map_err(|unfit| Failure::new(Exit::Input, unfit))?;
     let mut text = String::new();
     let node = &config.node;
     let place = match &node.stamp {
@@ -298,17 +303,27 @@ fn stores(config: &Config) -> Result<Stores, Failure> {
     let mut stores = Stores::default();
     let mut transports = Transports::default();
     for (name, account) in &config.accounts {
-        let store: Arc<dyn Store> = match account {
-            Account::Local { path } => Arc::new(
-                LocalFolder::open(path)
-                    .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?,
-            ),
-            Account::Azure(settings) => Arc::new(
-                AzureAccount::open(settings, &mut transports)
-                    .map_err(|error| Failure::new(Exit::Input, format!("accounts.{name}: {error}")))?,
-            ),
+        let bad = |what: &dyn std::fmt::Display| Failure::new(Exit::Input, format!("accounts.{name}{what}"));
+        let holdings: Arc<dyn Holdings> = match account {
+            Account::Local { path } => {
+                let folder = LocalFolder::open(path)
+                    .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
+                Laid::over(Arc::new(folder))
+            }
+            Account::Azure(settings) => {
+                let account = AzureAccount::open(settings, &mut transports);
+                Laid::over(Arc::new(account.map_err(|error| bad(&format_args!(": {error}")))?))
+            }
+            Account::S3(settings) => {
+                let account = S3Store::open(settings);
+                Laid::over(Arc::new(account.map_err(|error| bad(&format_args!(".{error}")))?))
+            }
+            Account::Registry(settings) => {
+                let upstream = Upstream::open(name, settings);
+                Arc::new(upstream.map_err(|error| bad(&format_args!(".{error}")))?)
+            }
         };
-        stores.insert(name.clone(), store);
+        stores.insert(name.clone(), holdings);
     }
     Ok(stores)
 }
@@ -331,7 +346,11 @@ fn show_cache(cache: Option<&Cache>) -> Arc<dyn Fn() + Send + Sync> {
 
 fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     let zone = config.node.zone.parse().map_err(|error| Failure::new(Exit::Config, error))?;
-    Ok(Tenancy { zone, path_tenancy: config.tenancy.path })
+    Ok(Tenancy {
+        zone,
+        path_tenancy: config.tenancy.path,
+        default_registry: config.tenancy.default_registry.clone(),
+    })
 }
 
 fn puller(

@@ -16,7 +16,7 @@ use crate::content::Freshness;
 use crate::identify::Zone;
 use crate::pull::ANSWER_MAX;
 
-mod azure;
+mod account;
 mod error;
 pub mod reference;
 mod section;
@@ -27,7 +27,7 @@ use error::{Invalid, Places};
 pub use section::{
     Account, Accounts, Admin, BindingsSource, Drain, Forwarding, Listen, Log, LogFormat, Node, Tenancy,
 };
-use section::{AccountKind, AccountSection, CacheSection, FreshnessSection};
+use section::{AccountSection, CacheSection, FreshnessSection};
 
 /// All settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ impl Written {
             .accounts
             .into_iter()
             .map(|(name, section)| {
-                let account = account(&name, section, folder)?;
+                let account = section.resolve(&name, folder)?;
                 Ok((name, account))
             })
             .collect::<Result<Accounts, Invalid>>()?;
@@ -144,22 +144,6 @@ impl Written {
         };
         check(&config)?;
         Ok(config)
-    }
-}
-
-fn account(name: &AccountName, section: AccountSection, folder: &Path) -> Result<Account, Invalid> {
-    match section.kind {
-        AccountKind::Local => {
-            let path = section.path.as_ref().ok_or_else(|| {
-                Invalid::new(
-                    format!("accounts.{name}.path"),
-                    "missing; an account of kind \"local\" needs the path of its folder",
-                )
-            })?;
-            azure::refuse_its_keys(name, &section)?;
-            Ok(Account::Local { path: folder.join(path) })
-        }
-        AccountKind::Azure => Ok(Account::Azure(azure::settings(name, section, folder)?)),
     }
 }
 

@@ -12,7 +12,7 @@ pub enum Exit {
     Usage,
     /// It ended at the drain deadline, or at a second signal, and cut pulls that still ran.
     Cut,
-    /// An input is missing or bad: the bindings, the certificate or its key, a storage account's credential.
+    /// An input is missing or bad: the bindings, the certificate or its key, an account's credential or authorities.
     Input,
     /// An address cannot be listened on.
     Listen,
@@ -60,7 +60,7 @@ impl Exit {
                 "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
             }
             Self::Input => {
-                "The bindings file, the certificate or its key, or the credential of a storage account is missing or bad"
+                "The bindings file, the certificate or its key, or an account's credential or authorities are missing or bad, or they do not fit each other"
             }
             Self::Listen => "An address cannot be listened on; the message names the setting that moves it",
             Self::Folder => "The folder of a storage account or of the cache cannot be used",

@@ -1,11 +1,11 @@
 //! A real S3 server (moto's), and the ways to put objects behind it.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dataproxy::store::s3::{S3Credential, S3Options, S3Store};
+use dataproxy::store::s3::{S3Credential, S3Options, S3Secret, S3Store};
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
@@ -23,7 +23,7 @@ pub const REGION: &str = "us-east-1";
 pub struct S3Server {
     address: SocketAddr,
     _daemon: Daemon,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl S3Server {
@@ -33,6 +33,7 @@ impl S3Server {
     /// If it does not within 30 s.
     pub async fn start() -> Self {
         let dir = TempDir::with_prefix("s3.").expect("a folder can be made");
+        std::fs::write(dir.path().join("secret"), KEY.1).expect("the folder can be written");
         let address = ports::free_address();
         let (host, port) = (address.ip().to_string(), address.port().to_string());
         let program = tool::path("moto/bin/moto_server").display().to_string();
@@ -44,12 +45,17 @@ impl S3Server {
                 other => Err(format!("{other:?}")),
             })
             .await;
-        Self { address, _daemon: daemon, _dir: dir }
+        Self { address, _daemon: daemon, dir }
     }
 
     /// Where it listens, as a URL.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A file with the secret key.
+    pub fn secret(&self) -> PathBuf {
+        self.dir.path().join("secret")
     }
 
     /// The store of all its buckets.
@@ -61,10 +67,10 @@ impl S3Server {
             endpoint: Some(self.url().parse().expect("a URL")),
             region: REGION.to_owned(),
             path_style: true,
-            credential: S3Credential::Key { id: KEY.0.to_owned(), secret: KEY.1.to_owned() },
+            credential: S3Credential::Key { id: KEY.0.to_owned(), secret: S3Secret::File(self.secret()) },
             ca: None,
         };
-        S3Store::new(options).expect("a store")
+        S3Store::open(&options).expect("a store")
     }
 
     /// Makes a bucket.

@@ -6,11 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataproxy_router_api::{AccountName, NodeName, RegionName, Role, StampName};
+use dataproxy_router_api::{AccountName, NodeName, RegionName, RegistryName, Role, StampName};
 use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
+use crate::store::s3::S3Options;
+use crate::upstream;
 
 /// `[node]`: who the node is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -132,17 +134,19 @@ pub enum BindingsSource {
 }
 
 /// `[tenancy]`: how registries are named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tenancy {
     /// Whether a repository's first path segment may name its registry. Default off.
     pub path: bool,
+    /// The registry that a request is for which names none. Default none: such a request is refused.
+    pub default_registry: Option<RegistryName>,
 }
 
-/// `[accounts]`: the storage accounts that the node may read, by name.
+/// `[accounts]`: the storage accounts and upstream registries that the node may read, by name.
 pub type Accounts = BTreeMap<AccountName, Account>;
 
-/// `[accounts.NAME]`: one storage account.
+/// `[accounts.NAME]`: one storage account or upstream registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     /// A folder in the layout of CNCF distribution.
@@ -152,6 +156,10 @@ pub enum Account {
     },
     /// An account of Azure Blob.
     Azure(dataproxy_azure::Settings),
+    /// A server that speaks as Amazon S3 does.
+    S3(S3Options),
+    /// Another registry, pulled through.
+    Registry(Box<upstream::Settings>),
 }
 
 /// Where it is and how it is reached; never a secret.
@@ -160,6 +168,8 @@ impl fmt::Display for Account {
         match self {
             Self::Local { path } => write!(f, "{}", path.display()),
             Self::Azure(settings) => write!(f, "{settings}"),
+            Self::S3(settings) => write!(f, "{settings}"),
+            Self::Registry(settings) => write!(f, "{}", settings.url),
         }
     }
 }
@@ -173,26 +183,36 @@ pub(super) struct AccountSection {
     pub(super) account: Option<String>,
     pub(super) endpoint_suffix: Option<String>,
     pub(super) endpoint: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) path_style: Option<bool>,
+    pub(super) url: Option<String>,
+    pub(super) repository_prefix: Option<String>,
     pub(super) credential: Option<CredentialKind>,
     pub(super) secret_file: Option<PathBuf>,
     pub(super) secret_env: Option<String>,
+    pub(super) access_key_id: Option<String>,
     pub(super) client_id: Option<String>,
     pub(super) tenant_id: Option<String>,
     pub(super) token_file: Option<PathBuf>,
     pub(super) authority: Option<String>,
     pub(super) identity_endpoint: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) password_env: Option<String>,
     pub(super) ca_file: Option<PathBuf>,
 }
 
-/// What a storage account is.
+/// What an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum AccountKind {
     Local,
     Azure,
+    S3,
+    Registry,
 }
 
-/// How an account is shown who asks.
+/// How an account is shown who asks. The first four are Azure's, the others S3's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CredentialKind {
@@ -200,6 +220,9 @@ pub(super) enum CredentialKind {
     SharedKey,
     ManagedIdentity,
     WorkloadIdentity,
+    Key,
+    Environment,
+    None,
 }
 
 /// `[cache]` as written.

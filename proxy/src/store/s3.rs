@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, Or
 use dataproxy_outbound::{self as outbound, OutboundError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path as Key;
-use object_store::signer::{Signer, Url};
-use object_store::{GetOptions, GetRange, ObjectStore, RetryConfig};
+use object_store::signer::Signer;
+pub use object_store::signer::Url;
+use object_store::{GetOptions, GetRange, ObjectStore, RetryConfig, StaticCredentialProvider};
 
 use super::{Listing, SignedUrl, Store};
 
@@ -34,7 +36,7 @@ use transport::Transport;
 const PAGE_KEYS: usize = 1000;
 
 /// Where an account is and how to ask it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct S3Options {
     /// The server, if it is not AWS's own of the region.
     pub endpoint: Option<Url>,
@@ -45,18 +47,18 @@ pub struct S3Options {
     /// What requests are signed with.
     pub credential: S3Credential,
     /// Certificate authorities besides the system's, PEM.
-    pub ca: Option<std::path::PathBuf>,
+    pub ca: Option<PathBuf>,
 }
 
-/// What requests are signed with. `Debug` shows no secret.
-#[derive(Clone)]
+/// What requests are signed with: says where the secret is, holds none.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum S3Credential {
     /// A key pair.
     Key {
         /// The public half.
         id: String,
-        /// The secret half.
-        secret: String,
+        /// Where the secret half is.
+        secret: S3Secret,
     },
     /// What the environment says (`AWS_…`: keys, web identity, container), else the instance's own role.
     Environment,
@@ -64,18 +66,75 @@ pub enum S3Credential {
     Anonymous,
 }
 
-impl fmt::Debug for S3Credential {
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum S3Secret {
+    /// A file that holds nothing else; white space around it does not count.
+    File(PathBuf),
+    /// An environment variable.
+    Variable(String),
+}
+
+/// Where it is and how it is shown who asks; never a secret.
+impl fmt::Display for S3Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.endpoint {
+            Some(url) => write!(f, "S3 at {url}, ")?,
+            None => write!(f, "S3 of {}, ", self.region)?,
+        }
+        match &self.credential {
+            S3Credential::Key { id, secret: S3Secret::File(path) } => {
+                write!(f, "key {id} with the secret from {}", path.display())
+            }
+            S3Credential::Key { id, secret: S3Secret::Variable(name) } => {
+                write!(f, "key {id} with the secret from ${name}")
+            }
+            S3Credential::Environment => f.write_str("credential of the environment"),
+            S3Credential::Anonymous => f.write_str("no credential"),
+        }
+    }
+}
+
+/// Why an account cannot be used; the setting comes first.
+#[derive(Debug, thiserror::Error)]
+pub enum S3OpenError {
+    /// The secret's file.
+    #[error("secret_file: {}: {what}; the secret key alone is allowed", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The secret's variable.
+    #[error("secret_env: ${0} is not set in the environment, is empty or is no text")]
+    Variable(String),
+    /// The authorities.
+    #[error("ca_file: {0}")]
+    Authorities(#[from] OutboundError),
+}
+
+impl S3Secret {
+    fn read(&self) -> Result<String, S3OpenError> {
         match self {
-            Self::Key { id, .. } => f.debug_struct("Key").field("id", id).finish_non_exhaustive(),
-            Self::Environment => f.write_str("Environment"),
-            Self::Anonymous => f.write_str("Anonymous"),
+            Self::File(path) => {
+                let file = |what: String| S3OpenError::File { path: path.clone(), what };
+                let text = std::fs::read_to_string(path).map_err(|error| file(error.to_string()))?;
+                match text.trim() {
+                    "" => Err(file("it is empty".to_owned())),
+                    secret => Ok(secret.to_owned()),
+                }
+            }
+            Self::Variable(name) => {
+                let secret = std::env::var(name).ok().map(|text| text.trim().to_owned());
+                secret.filter(|text| !text.is_empty()).ok_or_else(|| S3OpenError::Variable(name.clone()))
+            }
         }
     }
 }
 
 /// An S3-compatible account. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct S3Store {
     options: Arc<S3Options>,
     transport: Transport,
@@ -83,21 +142,38 @@ pub struct S3Store {
     buckets: Arc<Mutex<Buckets>>,
 }
 
-#[derive(Debug, Default)]
 struct Buckets {
     clients: HashMap<String, AmazonS3>,
     /// Tokens are had once for all buckets.
     credentials: Option<AwsCredentialProvider>,
 }
 
+/// The library's own Debug may show what it signs with.
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "S3Store({})", self.options)
+    }
+}
+
+fn credentials(credential: &S3Credential) -> Result<Option<AwsCredentialProvider>, S3OpenError> {
+    let S3Credential::Key { id, secret } = credential else { return Ok(None) };
+    let credential = AwsCredential { key_id: id.clone(), secret_key: secret.read()?, token: None };
+    Ok(Some(Arc::new(StaticCredentialProvider::new(credential))))
+}
+
 impl S3Store {
-    /// The account of these options. Asks nothing of anybody yet.
+    /// The account of these options: reads its secret, and asks nobody yet. Blocks on files.
     ///
     /// # Errors
-    /// What is wrong with the authorities' file.
-    pub fn new(options: S3Options) -> Result<Self, OutboundError> {
+    /// [`S3OpenError`]
+    pub fn open(options: &S3Options) -> Result<Self, S3OpenError> {
         let client = outbound::client(options.ca.as_deref())?;
-        Ok(Self { options: Arc::new(options), transport: Transport::new(client), buckets: Arc::default() })
+        let buckets = Buckets { clients: HashMap::new(), credentials: credentials(&options.credential)? };
+        Ok(Self {
+            options: Arc::new(options.clone()),
+            transport: Transport::new(client),
+            buckets: Arc::new(Mutex::new(buckets)),
+        })
     }
 
     /// The client of the bucket that `object` is in, and the object's key there.
@@ -107,7 +183,7 @@ impl S3Store {
         if let Some(client) = buckets.clients.get(bucket) {
             return Ok((client.clone(), key));
         }
-        let client = self.open(bucket, buckets.credentials.clone()).map_err(|error| {
+        let client = self.client_of(bucket, buckets.credentials.clone()).map_err(|error| {
             OriginError::new(OriginErrorKind::Unavailable, format!("bucket {bucket}: {error}"))
         })?;
         buckets.credentials.get_or_insert_with(|| Arc::clone(client.credentials()));
@@ -115,7 +191,7 @@ impl S3Store {
         Ok((client, key))
     }
 
-    fn open(
+    fn client_of(
         &self,
         bucket: &str,
         credentials: Option<AwsCredentialProvider>,
@@ -123,9 +199,7 @@ impl S3Store {
         let options = &self.options;
         let mut builder = match &options.credential {
             S3Credential::Environment => AmazonS3Builder::from_env(),
-            S3Credential::Key { id, secret } => {
-                AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret)
-            }
+            S3Credential::Key { .. } => AmazonS3Builder::new(),
             S3Credential::Anonymous => AmazonS3Builder::new().with_skip_signature(true),
         };
         if let Some(credentials) = credentials {

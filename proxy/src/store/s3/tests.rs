@@ -1,8 +1,10 @@
 use super::*;
 
 #[test]
-fn a_secret_is_never_shown() {
-    let credential = S3Credential::Key { id: "AKID".to_owned(), secret: "hush".to_owned() };
+fn a_secret_is_read_at_the_start_and_never_shown() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("secret");
+    let credential = S3Credential::Key { id: "AKID".to_owned(), secret: S3Secret::File(path.clone()) };
     let options = S3Options {
         endpoint: None,
         region: "eu-central-1".to_owned(),
@@ -10,9 +12,17 @@ fn a_secret_is_never_shown() {
         credential,
         ca: None,
     };
-    let store = S3Store::new(options).expect("a store");
+    let refused = |what: &str| {
+        let error = S3Store::open(&options).expect_err(what).to_string();
+        assert!(error.starts_with("secret_file: ") && error.contains(what), "{error}");
+    };
+    refused("No such file");
+    std::fs::write(&path, "\n").expect("written");
+    refused("it is empty");
+    std::fs::write(&path, "hush\n").expect("written");
+    let store = S3Store::open(&options).expect("a store");
     store.bucket(&ObjectName::new("b/k")).expect("a bucket");
-    let shown = format!("{store:?}");
+    let shown = format!("{store:?} {options:?} {options}");
     assert!(shown.contains("AKID") && !shown.contains("hush"), "{shown}");
 }
 
@@ -32,7 +42,7 @@ async fn a_name_that_is_no_key_reads_as_absent_and_asks_nobody() {
         credential: S3Credential::Anonymous,
         ca: None,
     };
-    let store = S3Store::new(options).expect("a store");
+    let store = S3Store::open(&options).expect("a store");
     for name in ["b", "b/", "b//k", "b/../k", "b/k/"] {
         let error = store.get(&ObjectName::new(name), 0..1, None).await.expect_err(name);
         assert_eq!(error.kind, OriginErrorKind::NotFound, "{name}: {error}");

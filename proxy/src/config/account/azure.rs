@@ -1,77 +1,33 @@
 //! `[accounts.NAME]` of kind `azure`: where it is and how it is shown who asks. Secrets are named, never written.
 
-use std::path::Path;
-
 use dataproxy_azure::{Credential, Endpoint, EndpointError, PUBLIC_SUFFIX, SecretSource, Settings, Url};
-use dataproxy_router_api::AccountName;
 
-use super::error::Invalid;
-use super::section::{AccountSection, CredentialKind};
+use super::super::section::CredentialKind;
+use super::{AccountSection, Invalid, Place};
 
-/// What an account of another kind may not have.
-pub(super) fn refuse_its_keys(name: &AccountName, section: &AccountSection) -> Result<(), Invalid> {
-    let kind = "an account of another kind than \"azure\" has none; leave it out";
-    refuse(name, &[("credential", section.credential.is_some())], kind)?;
-    refuse(name, &place_keys(section), kind)?;
-    refuse(name, &credential_keys(section), kind)
-}
+const PLACE_KEYS: [&str; 5] = ["account", "endpoint_suffix", "endpoint", "ca_file", "credential"];
+const CREDENTIAL_KEYS: [&str; 7] =
+    ["secret_file", "secret_env", "client_id", "identity_endpoint", "tenant_id", "token_file", "authority"];
 
-/// Checks an account of kind `azure`. Paths are taken from `folder`.
-pub(super) fn settings(
-    name: &AccountName,
-    section: AccountSection,
-    folder: &Path,
-) -> Result<Settings, Invalid> {
-    refuse(name, &[("path", section.path.is_some())], "an account of kind \"azure\" has none; leave it out")?;
-    let endpoint = endpoint(name, &section)?;
-    let credential = credential(name, &section, folder)?;
+/// Checks an account of kind `azure`.
+pub(super) fn settings(section: AccountSection, at: &Place<'_>) -> Result<Settings, Invalid> {
+    section.takes_only(at, "azure", &[&PLACE_KEYS[..], &CREDENTIAL_KEYS[..]].concat())?;
+    let endpoint = endpoint(&section, at)?;
+    let credential = credential(&section, at)?;
     if credential.is_token() && !endpoint.is_tls() {
         let message = format!("{endpoint} is not https; an identity's token is only sent by TLS");
-        return Err(Invalid::new(key(name, "endpoint"), message));
+        return Err(at.invalid("endpoint", message));
     }
-    Ok(Settings { endpoint, credential, ca_file: section.ca_file.map(|path| folder.join(path)) })
+    Ok(Settings { endpoint, credential, ca_file: section.ca_file.map(|path| at.folder.join(path)) })
 }
 
-fn key(name: &AccountName, key: &str) -> String {
-    format!("accounts.{name}.{key}")
-}
-
-fn refuse(name: &AccountName, keys: &[(&str, bool)], why: &str) -> Result<(), Invalid> {
-    match keys.iter().find(|(_, set)| *set) {
-        Some((found, _)) => Err(Invalid::new(key(name, found), format!("set, but {why}"))),
-        None => Ok(()),
-    }
-}
-
-fn place_keys(section: &AccountSection) -> [(&'static str, bool); 4] {
-    [
-        ("account", section.account.is_some()),
-        ("endpoint_suffix", section.endpoint_suffix.is_some()),
-        ("endpoint", section.endpoint.is_some()),
-        ("ca_file", section.ca_file.is_some()),
-    ]
-}
-
-/// The keys that belong to one credential or another, the credential itself apart.
-fn credential_keys(section: &AccountSection) -> [(&'static str, bool); 7] {
-    [
-        ("secret_file", section.secret_file.is_some()),
-        ("secret_env", section.secret_env.is_some()),
-        ("client_id", section.client_id.is_some()),
-        ("identity_endpoint", section.identity_endpoint.is_some()),
-        ("tenant_id", section.tenant_id.is_some()),
-        ("token_file", section.token_file.is_some()),
-        ("authority", section.authority.is_some()),
-    ]
-}
-
-fn endpoint(name: &AccountName, section: &AccountSection) -> Result<Endpoint, Invalid> {
-    let invalid = |setting: &str, error: EndpointError| Invalid::new(key(name, setting), error.to_string());
+fn endpoint(section: &AccountSection, at: &Place<'_>) -> Result<Endpoint, Invalid> {
+    let invalid = |setting: &str, error: EndpointError| at.invalid(setting, error.to_string());
     let account = section.account.as_deref();
     match (&section.endpoint, account) {
         (Some(url), account) => {
             let suffix = [("endpoint_suffix", section.endpoint_suffix.is_some())];
-            refuse(name, &suffix, "endpoint gives the whole address; leave one of the two out")?;
+            at.refuse(&suffix, "endpoint gives the whole address; leave one of the two out")?;
             Endpoint::at_url(url, account).map_err(|error| invalid("endpoint", error))
         }
         (None, Some(account)) => {
@@ -82,20 +38,22 @@ fn endpoint(name: &AccountName, section: &AccountSection) -> Result<Endpoint, In
                 invalid(setting, error)
             })
         }
-        (None, None) => Err(Invalid::new(
-            key(name, "account"),
+        (None, None) => Err(at.invalid("account",
             "missing; an account of kind \"azure\" needs the account's name, or the whole address as endpoint",
         )),
     }
 }
 
-fn credential(name: &AccountName, section: &AccountSection, folder: &Path) -> Result<Credential, Invalid> {
+fn credential(section: &AccountSection, at: &Place<'_>) -> Result<Credential, Invalid> {
     let kind = section.credential.ok_or_else(|| {
-        Invalid::new(
-            key(name, "credential"),
-            "missing; sas, shared_key, managed_identity or workload_identity is allowed",
-        )
+        at.invalid("credential", "missing; sas, shared_key, managed_identity or workload_identity is allowed")
     })?;
+    let foreign = || {
+        at.invalid(
+            "credential",
+            "of another kind of account; sas, shared_key, managed_identity or workload_identity is allowed",
+        )
+    };
     let (word, own): (&str, &[&str]) = match kind {
         CredentialKind::Sas => ("sas", &["secret_file", "secret_env"]),
         CredentialKind::SharedKey => ("shared_key", &["secret_file", "secret_env"]),
@@ -103,15 +61,17 @@ fn credential(name: &AccountName, section: &AccountSection, folder: &Path) -> Re
         CredentialKind::WorkloadIdentity => {
             ("workload_identity", &["client_id", "tenant_id", "token_file", "authority"])
         }
+        CredentialKind::Key | CredentialKind::Environment | CredentialKind::None => return Err(foreign()),
     };
-    let others: Vec<_> = credential_keys(section).into_iter().filter(|(key, _)| !own.contains(key)).collect();
-    refuse(name, &others, &format!("the credential {word:?} has none; leave it out"))?;
+    let others = |(key, _): &(&str, bool)| CREDENTIAL_KEYS.contains(key) && !own.contains(key);
+    let others: Vec<_> = section.keys().into_iter().filter(others).collect();
+    at.refuse(&others, &format!("the credential {word:?} has none; leave it out"))?;
     let url = |setting: &str, text: &Option<String>, schemes: &[&str]| {
-        text.as_deref().map(|text| base_url(name, setting, text, schemes)).transpose()
+        text.as_deref().map(|text| base_url(at, setting, text, schemes)).transpose()
     };
     Ok(match kind {
-        CredentialKind::Sas => Credential::Sas(secret(name, section, folder)?),
-        CredentialKind::SharedKey => Credential::SharedKey(secret(name, section, folder)?),
+        CredentialKind::Sas => Credential::Sas(secret(section, at)?),
+        CredentialKind::SharedKey => Credential::SharedKey(secret(section, at)?),
         CredentialKind::ManagedIdentity => Credential::ManagedIdentity {
             client_id: section.client_id.clone(),
             endpoint: url("identity_endpoint", &section.identity_endpoint, &["http", "https"])?,
@@ -119,45 +79,43 @@ fn credential(name: &AccountName, section: &AccountSection, folder: &Path) -> Re
         CredentialKind::WorkloadIdentity => Credential::WorkloadIdentity {
             tenant_id: section.tenant_id.clone(),
             client_id: section.client_id.clone(),
-            token_file: section.token_file.as_ref().map(|path| folder.join(path)),
+            token_file: section.token_file.as_ref().map(|path| at.folder.join(path)),
             authority: url("authority", &section.authority, &["https"])?,
         },
+        CredentialKind::Key | CredentialKind::Environment | CredentialKind::None => return Err(foreign()),
     })
 }
 
-fn secret(name: &AccountName, section: &AccountSection, folder: &Path) -> Result<SecretSource, Invalid> {
+fn secret(section: &AccountSection, at: &Place<'_>) -> Result<SecretSource, Invalid> {
     match (&section.secret_file, &section.secret_env) {
-        (Some(path), None) => Ok(SecretSource::File(folder.join(path))),
+        (Some(path), None) => Ok(SecretSource::File(at.folder.join(path))),
         (None, Some(variable)) if !variable.is_empty() && !variable.contains(['=', '\0']) => {
             Ok(SecretSource::Variable(variable.clone()))
         }
         // What stands there may be the secret itself.
-        (None, Some(_)) => Err(Invalid::new(
-            key(name, "secret_env"),
+        (None, Some(_)) => Err(at.invalid(
+            "secret_env",
             "not a name of an environment variable; the name of the one that holds the secret is allowed",
         )),
         (Some(_), Some(_)) => {
-            Err(Invalid::new(key(name, "secret_env"), "set, and so is secret_file; a secret is in one place"))
+            Err(at.invalid("secret_env", "set, and so is secret_file; a secret is in one place"))
         }
-        (None, None) => Err(Invalid::new(
-            key(name, "secret_file"),
+        (None, None) => Err(at.invalid(
+            "secret_file",
             "missing; a secret is in a file, or in the environment variable that secret_env names",
         )),
     }
 }
 
 /// A scheme, host and port, and nothing else.
-fn base_url(name: &AccountName, setting: &str, text: &str, schemes: &[&str]) -> Result<Url, Invalid> {
+fn base_url(at: &Place<'_>, setting: &str, text: &str, schemes: &[&str]) -> Result<Url, Invalid> {
     let url = Url::parse(text).ok().filter(|url| {
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         bare && url.has_host() && url.username().is_empty() && schemes.contains(&url.scheme())
     });
     url.ok_or_else(|| {
         let schemes = schemes.join(" or ");
-        Invalid::new(
-            key(name, setting),
-            format!("not a URL of {schemes} with a host, a port and nothing after"),
-        )
+        at.invalid(setting, format!("not a URL of {schemes} with a host, a port and nothing after"))
     })
 }
 
@@ -274,7 +232,7 @@ mod tests {
         let error = Config::parse("/n".as_ref(), &text).expect_err("another kind's key").to_string();
         assert_eq!(
             error,
-            "/n:9: accounts.main.ca_file: set, but an account of another kind than \"azure\" has none; leave it out"
+            "/n:9: accounts.main.ca_file: set, but an account of kind \"local\" has none; leave it out"
         );
     }
 }
