@@ -159,7 +159,7 @@ fn account(name: &AccountName, section: AccountSection, folder: &Path) -> Result
             azure::refuse_its_keys(name, &section)?;
             Ok(Account::Local { path: folder.join(path) })
         }
-        AccountKind::Azure => Ok(Account::Azure(azure::settings(name, section, folder)?)),
+        AccountKind::Azure => Ok(Account::Azure(Box::new(azure::settings(name, section, folder)?))),
     }
 }
 

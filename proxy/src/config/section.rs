@@ -151,7 +151,7 @@ pub enum Account {
         path: PathBuf,
     },
     /// An account of Azure Blob.
-    Azure(dataproxy_azure::Settings),
+    Azure(Box<dataproxy_azure::Settings>),
 }
 
 /// Where it is and how it is reached; never a secret.
