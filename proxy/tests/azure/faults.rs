@@ -92,6 +92,15 @@ async fn a_connection_that_fails_is_an_outage_wherever_it_fails() {
 }
 
 #[tokio::test]
+async fn an_explanation_without_an_end_is_read_no_further_than_it_is_worth() {
+    let storage = Scripted::start(b"x").await;
+    storage.answers([Answer::Endless("500 Internal Server Error".to_owned())]);
+    let kind = tokio::time::timeout(Duration::from_secs(5), storage.kind(0..1)).await;
+    assert_eq!(kind.expect("it is not read to its end"), OriginErrorKind::Unavailable);
+    storage.wait_closed(1).await;
+}
+
+#[tokio::test]
 async fn an_address_where_nobody_listens_is_an_outage() {
     let storage = Scripted::start(b"x").await;
     let account = storage.account.clone();

@@ -34,6 +34,8 @@ pub(crate) enum Answer {
     Reset(usize),
     /// The same, then nothing more.
     Stalled(usize),
+    /// A status and an explanation that goes on and on.
+    Endless(String),
     /// No answer, and RST.
     ResetAtOnce,
     /// No answer at all.
@@ -187,6 +189,12 @@ async fn serve_one(mut stream: TcpStream, state: &State) -> std::io::Result<()> 
     let (whole, cut) = match answer {
         Some(Answer::Mute) => return gone(&mut stream).await,
         Some(Answer::ResetAtOnce) => return reset(&stream),
+        Some(Answer::Endless(status)) => {
+            let text = format!("HTTP/1.1 {status}\r\ncontent-length: 1000000000000\r\n\r\n");
+            stream.write_all(text.as_bytes()).await?;
+            stream.write_all(&[b'x'; 100 << 10]).await?;
+            return gone(&mut stream).await;
+        }
         Some(Answer::Whole(head, body)) => {
             let length = body.len();
             let text =
