@@ -279,7 +279,7 @@ impl RequestId {
     }
 
     pub(crate) fn options(&self) -> ClientMethodOptions<'static> {
-        ClientMethodOptions { context: self.context(), ..ClientMethodOptions::default() }
+        ClientMethodOptions { context: self.context() }
     }
 }
 

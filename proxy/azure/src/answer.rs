@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use azure_core::http::headers::Headers;
 use azure_core::http::policies::{Policy, PolicyResult};
-use azure_core::http::{Context, Request};
+use azure_core::http::{AsyncRawResponse, Context, Request, StatusCode};
 use dataproxy_cache::{OriginError, OriginErrorKind};
 
 use crate::credential::forward;
@@ -26,6 +26,9 @@ impl Policy for AsAskedPolicy {
         let answer = forward(context, request, next).await?;
         match asked {
             Some(asked) if answer.status().is_success() => {
+                if let Some(size) = nothing(answer.headers()) {
+                    return Ok(past_the_end(size));
+                }
                 check(&asked, answer.status().into(), answer.headers())
                     .map_err(|message| carried(OriginError::new(OriginErrorKind::Protocol, message)))?;
                 Ok(answer)
@@ -33,6 +36,23 @@ impl Policy for AsAskedPolicy {
             _ => Ok(answer),
         }
     }
+}
+
+/// The size of a blob of which Azurite has sent nothing. It answers a range that starts exactly at the end so, and one
+/// of the first byte of an empty blob: `bytes 5000-4999/5000`, `bytes 0--1/0`. Storage itself says 416.
+fn nothing(headers: &Headers) -> Option<u64> {
+    let text = headers.get_optional_str(&"content-range".into())?;
+    let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let size: u64 = size.parse().ok()?;
+    (range == format!("{size}-{}", i128::from(size) - 1)).then_some(size)
+}
+
+/// What storage says of a range that starts at or past the end (RFC 9110, 15.5.17).
+fn past_the_end(size: u64) -> AsyncRawResponse {
+    let mut headers = Headers::new();
+    headers.insert("content-range", format!("bytes */{size}"));
+    headers.insert("x-ms-error-code", "InvalidRange");
+    AsyncRawResponse::from_bytes(StatusCode::RequestedRangeNotSatisfiable, headers, "")
 }
 
 /// Whether a successful answer is the one to a request for the range `asked` (`bytes=first-last`).
@@ -118,6 +138,16 @@ mod tests {
             assert!(refused.contains(why), "{refused}");
         }
         assert!(checked(200, &[etag, good]).is_err());
+        let nothing = |told: &str| {
+            let mut headers = Headers::new();
+            headers.insert("content-range", told.to_owned());
+            super::nothing(&headers)
+        };
+        assert_eq!((nothing("bytes 20-19/20"), nothing("bytes 0--1/0")), (Some(20), Some(0)));
+        assert_eq!(
+            (nothing("bytes 19-19/20"), nothing("bytes 10-9/20"), nothing("bytes */20")),
+            (None, None, None)
+        );
         assert_eq!(content_range("bytes 0-18446744073709551615/18446744073709551615"), None);
     }
 }

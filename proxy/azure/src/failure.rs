@@ -44,7 +44,10 @@ pub(crate) fn of_storage(
     let said = Said::of(response);
     let kind = said.kind();
     let request_id = said.header("x-ms-request-id").unwrap_or("none");
-    let mut message = format!("{what}: {} {}", said.status, said.code);
+    let mut message = format!("{what}: {}", said.status);
+    if !said.code.is_empty() {
+        message.push_str(&format!(" {}", said.code));
+    }
     for words in [said.words(), said.hint().map(str::to_owned)].into_iter().flatten() {
         message.push_str("; ");
         message.push_str(&words);

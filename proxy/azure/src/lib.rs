@@ -30,6 +30,7 @@ mod transport;
 mod trust;
 mod upload;
 
+pub use azure_core::credentials::Secret;
 pub use azure_core::http::Url;
 
 pub use account::{Account, OpenError, Settings};

@@ -78,7 +78,7 @@ impl<T: Clone + Send + Sync + 'static> Renewed<T> {
                 let due = present.renew_after <= now && state.fetching.is_none();
                 if due && held(RENEWAL_HOLD, &state).is_none() {
                     // It goes on by itself; this caller need not wait.
-                    let _ = self.start(&mut state);
+                    drop(self.start(&mut state));
                 }
                 return Ok(value);
             }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use azure_core::http::Url;
+use azure_core::credentials::Secret;
 use azure_core::time::{OffsetDateTime, to_rfc3339};
 use azure_storage_blob::clients::BlobServiceClient;
 use azure_storage_blob::models::{BlobServiceClientGetUserDelegationKeyOptions, KeyInfo};
@@ -104,7 +104,7 @@ impl Account {
     ///
     /// # Errors
     /// [`OriginError`] where no key is lent, and for names of no blob.
-    pub async fn sign(&self, object: &ObjectName, valid: Duration) -> Result<Option<Url>, OriginError> {
+    pub async fn sign(&self, object: &ObjectName, valid: Duration) -> Result<Option<Secret>, OriginError> {
         let place = place::of_blob(object)?;
         let signed = Signed::new(&self.inner.endpoint, place, valid.min(LENT_AHEAD));
         let query = match &self.inner.signer {
@@ -114,7 +114,7 @@ impl Account {
         };
         let mut url = self.inner.endpoint.blob(place.container, place.blob);
         url.set_query(Some(&query));
-        Ok(Some(url))
+        Ok(Some(Secret::new(String::from(url))))
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_service_sas_covers_one_blob_for_reading_and_https_where_there_is_any() {
         let query = signed("https://acct.blob.core.windows.net").by_account(&Key::new(b"key"));
-        // HMAC-SHA256 of the string to sign, made with openssl.
+        // The string to sign of the reference; that a key signs right is shown beside it.
         let text =
             "r\n\n2026-11-25T02:00:00Z\n/blob/acct/c//docker/x y\n\n\nhttps\n2022-11-02\nb\n\n\n\n\n\n\n";
         let signature: String =

@@ -19,6 +19,7 @@ use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode};
 use bytes::Bytes;
 use dataproxy_cache::{OriginError, OriginErrorKind};
 use futures_util::future::BoxFuture;
+use futures_util::stream::unfold;
 use futures_util::{StreamExt, TryStreamExt};
 use http::Uri;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -126,14 +127,17 @@ fn pieces(
 ) -> impl futures_util::Stream<Item = azure_core::Result<Bytes>> + Send + 'static {
     let frames = TryStreamExt::map_err(BodyStream::new(body), |error| of_body(&error));
     let data = frames.try_filter_map(|frame| ready(Ok(frame.into_data().ok())));
-    data.scan(limit, |left, piece| {
-        ready((*left > 0).then(|| {
-            piece.map(|mut piece| {
-                piece.truncate(*left);
-                *left -= piece.len();
-                piece
-            })
-        }))
+    unfold((Box::pin(data), limit), |(mut data, left)| async move {
+        // Asked for only while some of it is wanted: it may never come.
+        if left == 0 {
+            return None;
+        }
+        let piece = data.next().await?.map(|mut piece| {
+            piece.truncate(left);
+            piece
+        });
+        let left = left - piece.as_ref().map_or(0, Bytes::len);
+        Some((piece, (data, left)))
     })
 }
 

@@ -26,7 +26,7 @@ impl AccountSection {
                 })?;
                 Ok(Account::Local { path: folder.join(path) })
             }
-            AccountKind::Azure => Ok(Account::Azure(azure::settings(self, &at)?)),
+            AccountKind::Azure => Ok(Account::Azure(Box::new(azure::settings(self, &at)?))),
             AccountKind::S3 => Ok(Account::S3(s3::settings(self, &at)?)),
             AccountKind::Registry => Ok(Account::Registry(Box::new(registry::settings(self, &at)?))),
         }

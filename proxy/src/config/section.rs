@@ -155,7 +155,7 @@ pub enum Account {
         path: PathBuf,
     },
     /// An account of Azure Blob.
-    Azure(dataproxy_azure::Settings),
+    Azure(Box<dataproxy_azure::Settings>),
     /// A server that speaks as Amazon S3 does.
     S3(S3Options),
     /// Another registry, pulled through.

@@ -28,7 +28,7 @@ impl Store for Account {
     ) -> BoxFuture<'a, Result<Option<SignedUrl>, OriginError>> {
         Box::pin(async move {
             let url = Self::sign(self, object, valid).await?;
-            Ok(url.map(|url| SignedUrl::new(url.into())))
+            Ok(url.map(|url| SignedUrl::new(url.secret().to_owned())))
         })
     }
 }

@@ -132,7 +132,7 @@ mod tests {
         let text = format!("{LEAST}kind = \"azure\"\n{keys}");
         let config = Config::parse("/etc/dp/node.toml".as_ref(), &text).map_err(|error| error.to_string())?;
         match config.accounts.into_values().next() {
-            Some(Account::Azure(settings)) => Ok(settings),
+            Some(Account::Azure(settings)) => Ok(*settings),
             other => panic!("{other:?}"),
         }
     }
@@ -162,7 +162,7 @@ mod tests {
             ),
         ] {
             let settings = parse(keys).expect(keys);
-            assert_eq!(Account::Azure(settings).to_string(), shown);
+            assert_eq!(Account::Azure(Box::new(settings)).to_string(), shown);
         }
         let settings = parse(
             "account = \"contoso1\"\ncredential = \"workload_identity\"\ntoken_file = \"t\"\nca_file = \"ca.pem\"",
