@@ -27,3 +27,4 @@ pub mod sha256sum;
 pub mod skopeo;
 pub mod storage;
 pub mod throttle;
+pub mod token_service;
