@@ -65,7 +65,7 @@ impl Upstream {
     /// [`SetupError`]
     pub fn open(name: &AccountName, settings: &Settings) -> Result<Self, SetupError> {
         let basic = settings.credentials.as_ref().map(Login::basic).transpose()?;
-        let tls = trust::client_config(settings.ca_file.as_deref())?;
+        let tls = trust::client_config(settings.ca_file.as_deref(), settings.url.is_tls())?;
         if basic.is_some() && !settings.url.is_tls() {
             tracing::warn!(account = %name, url = %settings.url, "name and password go over the network as they are; use https");
         }

@@ -14,6 +14,7 @@ mod clients_containerd;
 mod clients_docker;
 mod clients_mirror;
 mod clients_peer;
+mod clients_pull_through;
 mod clients_push;
 mod clients_region;
 mod clients_skopeo;

@@ -28,13 +28,21 @@ impl Dockerd {
     /// # Panics
     /// If it does not within 30 s.
     pub async fn start() -> Self {
+        Self::start_with("{}").await
+    }
+
+    /// Starts one with this `daemon.json`.
+    ///
+    /// # Panics
+    /// If it does not answer within 30 s.
+    pub async fn start_with(settings: &str) -> Self {
         let dir = TempDir::with_prefix("dockerd.").expect("a folder can be made");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let host = format!("unix://{}", path("docker.sock"));
         let (data, exec, pid) = (path("data"), path("exec"), path("pid"));
         let config = path("daemon.json");
         // The machine's own daemon.json is none of the test's business.
-        std::fs::write(&config, "{}").expect("the folder can be written");
+        std::fs::write(&config, settings).expect("the folder can be written");
         let mut daemon = Daemon::start(
             "dockerd",
             &dir.path().join("log"),

@@ -30,4 +30,5 @@ pub mod sha256sum;
 pub mod skopeo;
 pub mod storage;
 pub mod throttle;
+pub mod token_service;
 pub mod tool;

@@ -52,11 +52,17 @@ pub struct Options {
     pub memory_bytes: u64,
     /// Certificate and key in PEM, for a TLS listener on each node.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// The lines of `[tenancy]`.
+    pub tenancy: String,
+    /// Bindings besides those of `contoso` and `fabrikam`.
+    pub bindings: Vec<serde_json::Value>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 1, more: String::new(), account: None, memory_bytes: 64 << 20, certificate: None }
+        let tenancy = "path = true\n".to_owned();
+        let (more, bindings, account) = (String::new(), Vec::new(), None);
+        Self { nodes: 1, more, account, memory_bytes: 64 << 20, certificate: None, tenancy, bindings }
     }
 }
 
@@ -96,7 +102,8 @@ impl Stamp {
             });
         }
         let bindings = dir.path().join("bindings.json");
-        std::fs::write(&bindings, snapshot(&nodes[1..]).to_string()).expect("a file can be written");
+        std::fs::write(&bindings, snapshot(&nodes[1..], &options.bindings).to_string())
+            .expect("a file can be written");
         for node in &nodes {
             node.write_config(dir.path(), &options);
         }
@@ -125,7 +132,7 @@ impl Stamp {
 }
 
 /// The bindings of two registries to a stamp of these nodes.
-fn snapshot(nodes: &[Node]) -> serde_json::Value {
+fn snapshot(nodes: &[Node], more: &[serde_json::Value]) -> serde_json::Value {
     let nodes: Vec<_> = nodes
         .iter()
         .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
@@ -138,6 +145,7 @@ fn snapshot(nodes: &[Node]) -> serde_json::Value {
                 "placement": { "account": "acct", "container": name },
             })
         })
+        .chain(more.iter().cloned())
         .collect();
     json!({
         "revision": 1, "region": "local", "stamps": [{ "name": "a", "nodes": nodes }], "bindings": bindings,
@@ -252,9 +260,9 @@ impl Node {
             .unwrap_or_else(|| format!("kind = \"local\"\npath = \"{dir}/storage\"\n"));
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
-             [tenancy]\npath = true\n[accounts.acct]\n{account}\
+             [tenancy]\n{}[accounts.acct]\n{account}\
              [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
-            options.memory_bytes
+            options.tenancy, options.memory_bytes
         );
         if name != "front" {
             text += &format!("dir = \"{home}/cache\"\n");
