@@ -157,13 +157,7 @@ impl Content {
 }
 
 fn link_key(at: &ResolvedStamp<'_>, which: Which) -> LinkKey {
-    let placement = &at.binding().placement;
-    LinkKey {
-        account: placement.account.clone(),
-        container: placement.container.as_str().into(),
-        repository: Repository::clone(at.repository()),
-        which,
-    }
+    LinkKey { place: at.binding().placement.own(), repository: Repository::clone(at.repository()), which }
 }
 
 fn bytes_of(at: &ResolvedStamp<'_>, digest: &Digest) -> (BlobKey, Source) {

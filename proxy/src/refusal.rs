@@ -101,6 +101,9 @@ pub enum Refusal {
     /// This node cannot read the registry's storage account.
     #[error("this node is not set up to read the registry's storage account")]
     AccountUnreachable,
+    /// The registry's storage account cannot hold objects where the placement says.
+    #[error("the registry's placement cannot be read: {0}")]
+    PlacementUnusable(&'static str),
     /// The storage account asks for less.
     #[error("the registry's storage account is overloaded; try again")]
     StorageThrottled(Option<Duration>),
@@ -187,6 +190,7 @@ impl Refusal {
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
             Self::ForwardedTwice => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
             Self::AccountUnreachable
+            | Self::PlacementUnusable(_)
             | Self::StorageThrottled(_)
             | Self::StorageUnavailable
             | Self::NoNodeReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

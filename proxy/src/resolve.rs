@@ -45,7 +45,8 @@ impl<'t> ResolvedStamp<'t> {
 
     /// Where in the account things lie.
     pub fn layout(&self) -> Layout<'t> {
-        Layout::new(&self.permit.binding().placement.container)
+        let placement = &self.permit.binding().placement;
+        Layout::new(&placement.container).below_prefix(&placement.prefix)
     }
 
     /// Whether the registry's home is another stamp than this node's: the client came late, or by old DNS. It is
@@ -58,7 +59,8 @@ impl<'t> ResolvedStamp<'t> {
 /// Finds the storage of a permitted pull. `here` is this node's stamp; a node without one is never late.
 ///
 /// # Errors
-/// [`Refusal::AccountUnreachable`] if this node is not set up for the account.
+/// [`Refusal::AccountUnreachable`] if this node is not set up for the account, [`Refusal::PlacementUnusable`] if the
+/// account can have no objects with the placement's prefix.
 pub fn resolve<'t>(
     permit: Permit<'t>,
     stores: &'t Stores,
@@ -66,6 +68,9 @@ pub fn resolve<'t>(
 ) -> Result<ResolvedStamp<'t>, Refusal> {
     let binding = permit.binding();
     let store = stores.get(&binding.placement.account).ok_or(Refusal::AccountUnreachable)?;
+    if let Some(reason) = store.refuses(&binding.placement.prefix) {
+        return Err(Refusal::PlacementUnusable(reason));
+    }
     let late = here.is_some_and(|here| *here != binding.home_stamp);
     Ok(ResolvedStamp { permit, store, late })
 }

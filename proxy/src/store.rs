@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::Duration;
 
 use dataproxy_cache::{ObjectName, Origin, OriginError};
+use dataproxy_router_api::Prefix;
 use futures_util::future::BoxFuture;
 
 /// One page of the folders that lie directly below a prefix.
@@ -71,6 +72,13 @@ pub trait Store: Origin {
     ) -> BoxFuture<'a, Result<Option<SignedUrl>, OriginError>> {
         let _ = (object, valid);
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Why no object of this store can have a name with `prefix` in it, if so. A placement with such a prefix is
+    /// refused before a name is made of it: its objects would all look absent.
+    fn refuses(&self, prefix: &Prefix) -> Option<&'static str> {
+        let _ = prefix;
+        None
     }
 }
 

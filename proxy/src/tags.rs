@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::OriginError;
-use dataproxy_router_api::{AccountName, RegistryName};
+use dataproxy_router_api::{Place, RegistryName};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use http::{StatusCode, header};
 use serde::Serialize;
@@ -32,8 +32,7 @@ const MEMORY_BYTES: u64 = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PageKey {
     registry: RegistryName,
-    account: AccountName,
-    container: Box<str>,
+    place: Place,
     repository: Repository,
     size: usize,
     last: Option<Tag>,
@@ -120,11 +119,9 @@ impl Tags {
         size: usize,
         last: Option<&Tag>,
     ) -> Result<Arc<Page>, Refusal> {
-        let placement = &at.binding().placement;
         let key = PageKey {
             registry: at.binding().registry.clone(),
-            account: placement.account.clone(),
-            container: placement.container.as_str().into(),
+            place: at.binding().placement.own(),
             repository: at.repository().clone(),
             size,
             last: last.cloned(),

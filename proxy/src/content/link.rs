@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::{Digest, ObjectName, OriginError, OriginErrorKind};
-use dataproxy_router_api::AccountName;
+use dataproxy_router_api::Place;
 use futures_util::{FutureExt, TryStreamExt};
 use tokio::time::{Instant, sleep};
 
@@ -38,15 +38,14 @@ pub(super) enum Which {
 /// A link, wherever its registry is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LinkKey {
-    pub(super) account: AccountName,
-    pub(super) container: Box<str>,
+    pub(super) place: Place,
     pub(super) repository: Repository,
     pub(super) which: Which,
 }
 
 impl LinkKey {
     fn weight(&self) -> u32 {
-        let text = self.container.len() + self.repository.as_str().len();
+        let text = self.place.container.len() + self.repository.as_str().len();
         u32::try_from(text + size_of::<Self>() + size_of::<Entry>() + 128).unwrap_or(u32::MAX)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::{Algorithm, BlobKey, Digest};
-use dataproxy_router_api::{AccountName, RegistryName};
+use dataproxy_router_api::{Place, RegistryName};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
@@ -31,8 +31,7 @@ const MEMORY_BYTES: u64 = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct WalkKey {
     registry: RegistryName,
-    account: AccountName,
-    container: Box<str>,
+    place: Place,
     repository: Repository,
 }
 
@@ -101,11 +100,9 @@ impl Walks {
         manifests: &Manifests,
         at: &ResolvedStamp<'_>,
     ) -> Result<Arc<Walk>, Refusal> {
-        let placement = &at.binding().placement;
         let key = WalkKey {
             registry: at.binding().registry.clone(),
-            account: placement.account.clone(),
-            container: placement.container.as_str().into(),
+            place: at.binding().placement.own(),
             repository: at.repository().clone(),
         };
         let walk = async {

@@ -10,6 +10,7 @@ mod freshness;
 mod manifests;
 mod node;
 mod ownership;
+mod placement;
 mod referrers;
 mod rewritten_links;
 mod tags;

@@ -5,10 +5,12 @@
 
 mod binding;
 mod name;
+mod placement;
 mod snapshot;
 mod stamp;
 
-pub use binding::{Binding, Epoch, Phase, Placement, PullPolicy};
+pub use binding::{Binding, Delivery, Epoch, Phase, PullPolicy};
 pub use name::{AccountName, NameError, NodeName, RegionName, RegistryName, StampName};
+pub use placement::{Place, Placement, Prefix, PrefixError};
 pub use snapshot::{Revision, Snapshot, SnapshotError};
 pub use stamp::{Node, Role, Stamp};
