@@ -8,6 +8,9 @@ use dataproxy_router_api::Prefix;
 
 use crate::name::{Repository, Tag};
 
+/// What the names of content begin with, after the root.
+pub(crate) const CONTENT: &str = "docker/registry/v2/blobs/";
+
 /// The object names of one registry's content.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'c> {
@@ -36,7 +39,7 @@ impl<'c> Layout<'c> {
     pub fn blob(&self, digest: &Digest) -> ObjectName {
         let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
         let shard = hex.get(..2).unwrap_or_default();
-        ObjectName::new(format!("{}docker/registry/v2/blobs/{algorithm}/{shard}/{hex}/data", self.root()))
+        ObjectName::new(format!("{}{CONTENT}{algorithm}/{shard}/{hex}/data", self.root()))
     }
 
     /// The folder of a repository.

@@ -2,6 +2,8 @@
 
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod copies;
+pub mod guard;
 pub mod local;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;

@@ -164,7 +164,8 @@ async fn tags(
     // One more than the page, to know whether there is a next one.
     while more && tags.len() <= page && seen < FOLDERS_MAX {
         let limit = page + 1 - tags.len();
-        let listing = attempt(LIST_PATIENCE, || at.store().list(&prefix, after.as_deref(), limit));
+        let listing =
+            attempt(&**at.store(), LIST_PATIENCE, || at.store().list(&prefix, after.as_deref(), limit));
         let listing =
             listing.await.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
         more = listing.more && !listing.folders.is_empty();
@@ -193,7 +194,8 @@ async fn tags(
 
 async fn if_current(at: &ResolvedStamp<'_>, tag: Tag) -> Result<Option<Tag>, OriginError> {
     let link = at.layout().tag_link(at.repository(), &tag);
-    let current = attempt(LIST_PATIENCE, || names_a_digest(&**at.store(), &link).boxed()).await?;
+    let current =
+        attempt(&**at.store(), LIST_PATIENCE, || names_a_digest(&**at.store(), &link).boxed()).await?;
     Ok(current.then_some(tag))
 }
 
@@ -201,7 +203,8 @@ async fn if_current(at: &ResolvedStamp<'_>, tag: Tag) -> Result<Option<Tag>, Ori
 async fn exists(at: &ResolvedStamp<'_>) -> Result<bool, Refusal> {
     const JUST_BEFORE: &str = "^";
     let folder = at.layout().repository(at.repository());
-    let listing = attempt(LIST_PATIENCE, || at.store().list(&folder, Some(JUST_BEFORE), 1)).await;
+    let listing =
+        attempt(&**at.store(), LIST_PATIENCE, || at.store().list(&folder, Some(JUST_BEFORE), 1)).await;
     let listing = listing.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
     Ok(listing.folders.first().is_some_and(|folder| folder.starts_with('_')))
 }

@@ -154,7 +154,7 @@ async fn ask(
 ) -> Entry {
     let covers = |known: &Known| known.at.elapsed() <= cover;
     let patience = if known.as_ref().is_some_and(covers) { COVERED_PATIENCE } else { PATIENCE };
-    let read = attempt(patience, || read_settled(&**store, &object).boxed()).await;
+    let read = attempt(&**store, patience, || read_settled(&**store, &object).boxed()).await;
     let now = Instant::now();
     let after = |keep: Duration| now.checked_add(keep).unwrap_or(now);
     let entry = |said, known, keep| Entry { said, known, covered: false, ask_after: after(keep) };

@@ -189,7 +189,8 @@ async fn revisions(at: &ResolvedStamp<'_>) -> Result<(Vec<Digest>, bool), Refusa
         let mut after: Option<String> = None;
         loop {
             let listing =
-                attempt(LIST_PATIENCE, || at.store().list(&folder, after.as_deref(), FOLDERS)).await;
+                attempt(&**at.store(), LIST_PATIENCE, || at.store().list(&folder, after.as_deref(), FOLDERS))
+                    .await;
             let listing = listing.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
             let digests =
                 listing.folders.iter().filter_map(|hex| format!("{}:{hex}", algorithm.name()).parse().ok());

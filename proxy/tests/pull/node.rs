@@ -113,13 +113,18 @@ impl Node {
     }
 
     async fn over(store: Arc<MemoryStore>, account: Arc<dyn Store>, freshness: Freshness) -> Self {
+        Self::with(store, Stores::from([("one".parse().expect("a name"), account)]), freshness).await
+    }
+
+    /// One that can read these accounts.
+    pub(crate) async fn with(store: Arc<MemoryStore>, stores: Stores, freshness: Freshness) -> Self {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let seen = Arc::clone(&records);
         let bindings = Arc::new(Bindings::new(table(1, "a")));
         let puller = Puller::new(PullerParts {
             bindings: Arc::clone(&bindings),
             cache: Cache::open(CacheConfig::default()).await.expect("a cache"),
-            stores: Stores::from([("one".parse().expect("a name"), account)]),
+            stores,
             tenancy: Tenancy { zone: "registry.test".parse().expect("a zone"), path_tenancy: true },
             stamp: Some("a".parse().expect("a name")),
             node: "a1".parse().expect("a name"),

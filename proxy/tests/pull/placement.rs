@@ -1,10 +1,21 @@
 //! A registry's content is read where its placement says, in either form of names that registries write.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use dataproxy::bindings::Table;
 use dataproxy::content::Freshness;
 use dataproxy::layout::Layout;
+use dataproxy::resolve::Stores;
+use dataproxy::store::Store;
+use dataproxy::store::guard::{AccountBounds, AccountState, Guard};
 use dataproxy::store::local::LocalFolder;
+use dataproxy::store::memory::MemoryStore;
+use dataproxy_cache::OriginErrorKind;
+use dataproxy_cache::conformance::pattern;
+use dataproxy_cache::fakes::{Fault, Gate};
 use dataproxy_router_api::Prefix;
+use http_body_util::BodyExt;
 use serde_json::json;
 
 use crate::node::{Node, manifest, repository, tag};
@@ -85,4 +96,97 @@ async fn a_folder_refuses_a_placement_with_a_leading_slash_and_serves_other_pref
     assert!(String::from_utf8_lossy(&refused.body).contains("leading slash"), "{refused:?}");
     let served = node.get_with(&address, &[("host", "fabrikam.registry.test")]).await;
     assert_eq!((served.status, &served.body[..]), (200, &b"layer"[..]));
+}
+
+/// `contoso` in account `one`, with a copy in account `two` under other names; both behind their guards.
+struct Pair {
+    node: Node,
+    own: Arc<MemoryStore>,
+    copy: Arc<MemoryStore>,
+    guard: Arc<Guard>,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let (own, copy) = (MemoryStore::new(), MemoryStore::new());
+        let guard = |name: &str, store: &Arc<MemoryStore>| {
+            let store = Arc::clone(store) as Arc<dyn Store>;
+            Guard::new(name.parse().expect("a name"), store, AccountBounds::default())
+        };
+        let (one, two) = (guard("one", &own), guard("two", &copy));
+        let accounts = [&one, &two].map(|guard| (guard.name().clone(), Arc::clone(guard) as Arc<dyn Store>));
+        let node = Node::with(Arc::clone(&own), Stores::from(accounts), Freshness::default()).await;
+        let snapshot = json!({
+            "revision": 2, "region": "west",
+            "stamps": [{"name": "a", "nodes": []}],
+            "bindings": [{
+                "registry": "contoso", "home_stamp": "a", "epoch": 7, "pull": "anonymous",
+                "placement": {"account": "one", "container": "contoso",
+                    "copies": [{"account": "two", "container": "shared", "prefix": "/"}]},
+            }],
+        });
+        node.bindings
+            .replace(Table::new(serde_json::from_value(snapshot).expect("a snapshot")))
+            .expect("newer");
+        Self { node, own, copy, guard: one }
+    }
+
+    /// Pushes a blob into both accounts; its address.
+    fn push(&self, content: &[u8]) -> String {
+        let root = "/".parse().expect("a prefix");
+        self.copy.push_blob(Layout::new("shared").below_prefix(&root), &repository("app"), content);
+        let digest = self.own.push_blob(Layout::new("contoso"), &repository("app"), content);
+        format!("/v2/app/blobs/{digest}")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pulls_go_on_at_a_copy_while_their_own_account_is_dark() {
+    let pair = Pair::new().await;
+    let blobs: Vec<Vec<u8>> = (0..40u8).map(|n| vec![n; 100_000]).collect();
+    let addresses: Vec<String> = blobs.iter().map(|blob| pair.push(blob)).collect();
+    pair.own.origin().always(Fault::Mute);
+    for (blob, address) in blobs.iter().zip(&addresses) {
+        let reply = pair.node.send(http::Request::get(address)).await;
+        assert_eq!((reply.status, reply.body == *blob), (200, true), "{address}");
+    }
+    assert_eq!(pair.guard.state(), AccountState::Dark);
+    let asked = pair.own.origin().requests();
+    assert!(asked <= 20, "{asked} requests to an account that is dark");
+    let absent = pair.node.send(http::Request::get(format!("/v2/none/{}", &addresses[0][8..]))).await;
+    assert_eq!(absent.status, 503, "a copy's word is not enough for an absence");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_whose_account_goes_dark_in_its_middle_ends_right() {
+    let pair = Pair::new().await;
+    let blob = pattern(20 << 20);
+    let address = pair.push(&blob);
+    let gate = Gate::new();
+    pair.own.origin().at(8 << 20, Fault::Hold { after_bytes: 1000, gate: gate.clone() });
+    let response = pair.node.open(http::Request::get(&address)).await;
+    gate.arrived(1).await;
+    pair.own.origin().always(Fault::Refuse(OriginErrorKind::Unavailable));
+    let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+    assert!(body == blob, "every byte is right");
+    assert!(pair.copy.origin().sent_bytes() > 0, "the rest came from the copy");
+    let again = pair.node.send(http::Request::get(&address)).await;
+    assert!(again.body == blob);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_in_a_copy_is_found_though_the_read_began_elsewhere() {
+    let pair = Pair::new().await;
+    let blob = pattern(20 << 20);
+    let address = pair.push(&blob);
+    let gate = Gate::new();
+    pair.own.origin().at(8 << 20, Fault::Hold { after_bytes: 1000, gate: gate.clone() });
+    pair.copy.origin().always(Fault::Corrupt { at: 9 << 20 });
+    let response = pair.node.open(http::Request::get(&address)).await;
+    gate.arrived(1).await;
+    pair.own.origin().always(Fault::Refuse(OriginErrorKind::Unavailable));
+    assert!(response.into_body().collect().await.is_err(), "a damaged body never ends well");
+    pair.own.origin().heal();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(pair.node.send(http::Request::get(&address)).await.body == blob, "nothing of it was kept");
 }
