@@ -22,6 +22,7 @@ use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
 use crate::front::Front;
 use crate::identify::Tenancy;
+use crate::layout::Laid;
 use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
@@ -297,7 +298,7 @@ fn stores(config: &Config) -> Result<Stores, Failure> {
     for (name, Account::Local { path }) in &config.accounts {
         let folder = LocalFolder::open(path)
             .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
-        stores.insert(name.clone(), Arc::new(folder));
+        stores.insert(name.clone(), Laid::over(Arc::new(folder)));
     }
     Ok(stores)
 }
@@ -320,7 +321,11 @@ fn show_cache(cache: Option<&Cache>) -> Arc<dyn Fn() + Send + Sync> {
 
 fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     let zone = config.node.zone.parse().map_err(|error| Failure::new(Exit::Config, error))?;
-    Ok(Tenancy { zone, path_tenancy: config.tenancy.path })
+    Ok(Tenancy {
+        zone,
+        path_tenancy: config.tenancy.path,
+        default_registry: config.tenancy.default_registry.clone(),
+    })
 }
 
 fn puller(

@@ -6,7 +6,14 @@
 use dataproxy_cache::{Algorithm, Digest, ObjectName};
 use dataproxy_router_api::Prefix;
 
+use crate::holdings::Place;
 use crate::name::{Repository, Tag};
+
+mod laid;
+mod link_file;
+mod tag_folders;
+
+pub use laid::Laid;
 
 /// What the names of content begin with, after the root.
 pub(crate) const CONTENT: &str = "docker/registry/v2/blobs/";
@@ -22,6 +29,11 @@ impl<'c> Layout<'c> {
     /// The layout at the top of this container.
     pub fn new(container: &'c str) -> Self {
         Self { container, prefix: "" }
+    }
+
+    /// The layout where a registry lies.
+    pub fn of(place: Place<'c>) -> Self {
+        Self { container: place.container, prefix: place.prefix.as_str() }
     }
 
     /// The layout below this prefix of the same container.

@@ -104,6 +104,11 @@ pub enum Refusal {
     /// The registry's storage account cannot hold objects where the placement says.
     #[error("the registry's placement cannot be read: {0}")]
     PlacementUnusable(&'static str),
+    /// The binding's placement and the account do not fit each other.
+    #[error(
+        "the registry's placement does not fit its account: a storage account needs a container, an upstream registry has none"
+    )]
+    PlacementUnfit,
     /// The storage account asks for less.
     #[error("the registry's storage account is overloaded; try again")]
     StorageThrottled(Option<Duration>),
@@ -191,6 +196,7 @@ impl Refusal {
             Self::ForwardedTwice => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
             Self::AccountUnreachable
             | Self::PlacementUnusable(_)
+            | Self::PlacementUnfit
             | Self::StorageThrottled(_)
             | Self::StorageUnavailable
             | Self::NoNodeReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

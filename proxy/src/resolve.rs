@@ -3,23 +3,23 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataproxy_router_api::{AccountName, Binding, Epoch, Place, Placement, StampName};
+use dataproxy_router_api::{AccountName, Binding, Epoch, Location, Placement, StampName};
 
-use crate::layout::Layout;
+use crate::holdings::{Holdings, Place};
+use crate::layout::Laid;
 use crate::name::Repository;
 use crate::permit::Permit;
 use crate::refusal::Refusal;
-use crate::store::Store;
 use crate::store::copies::Copies;
 
-/// The storage accounts that this node can read.
-pub type Stores = HashMap<AccountName, Arc<dyn Store>>;
+/// The accounts that this node can read: storage accounts and upstream registries.
+pub type Stores = HashMap<AccountName, Arc<dyn Holdings>>;
 
 /// A permitted pull, with its stamp and its storage. Only [`resolve`] makes one.
 #[derive(Debug)]
 pub struct ResolvedStamp<'t> {
     permit: Permit<'t>,
-    store: Arc<dyn Store>,
+    holdings: Arc<dyn Holdings>,
     late: bool,
 }
 
@@ -40,14 +40,14 @@ impl<'t> ResolvedStamp<'t> {
     }
 
     /// The account that holds the registry's content, with those that hold copies of it behind.
-    pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+    pub fn holdings(&self) -> &Arc<dyn Holdings> {
+        &self.holdings
     }
 
-    /// Where in the account things lie.
-    pub fn layout(&self) -> Layout<'t> {
-        let placement = &self.permit.binding().placement;
-        Layout::new(&placement.container).below_prefix(&placement.prefix)
+    /// The repository, and where in the account its registry lies.
+    pub fn place(&self) -> Place<'_> {
+        let Placement { container, prefix, .. } = &self.permit.binding().placement;
+        Place { container, prefix, repository: self.permit.repository() }
     }
 
     /// Whether the registry's home is another stamp than this node's: the client came late, or by old DNS. It is
@@ -60,39 +60,51 @@ impl<'t> ResolvedStamp<'t> {
 /// Finds the storage of a permitted pull. `here` is this node's stamp; a node without one is never late.
 ///
 /// # Errors
-/// [`Refusal::AccountUnreachable`] if this node is set up for none of the placement's accounts,
-/// [`Refusal::PlacementUnusable`] if they can have no objects with the placement's prefix.
+/// [`Refusal::AccountUnreachable`] if this node is set up for none of the placement's accounts;
+/// [`Refusal::PlacementUnfit`] if the placement names a container and the account has none, or the other way round;
+/// [`Refusal::PlacementUnusable`] if the account can have no objects with the placement's prefix.
 pub fn resolve<'t>(
     permit: Permit<'t>,
     stores: &'t Stores,
     here: Option<&StampName>,
 ) -> Result<ResolvedStamp<'t>, Refusal> {
     let binding = permit.binding();
-    let store = storage(&binding.placement, stores)?;
+    let holdings = holdings(&binding.placement, stores)?;
     let late = here.is_some_and(|here| *here != binding.home_stamp);
-    Ok(ResolvedStamp { permit, store, late })
+    Ok(ResolvedStamp { permit, holdings, late })
 }
 
 /// The accounts of a placement that this node can read, as one.
-fn storage(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Store>, Refusal> {
-    let readable = |place: &Place| {
-        let store = stores.get(&place.account).ok_or(Refusal::AccountUnreachable)?;
-        match store.refuses(&place.prefix) {
-            Some(reason) => Err(Refusal::PlacementUnusable(reason)),
-            None => Ok(Arc::clone(store)),
-        }
-    };
+fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>, Refusal> {
     let own = placement.own();
-    let found = readable(&own);
+    let found = readable(&own, stores);
     if placement.copies.is_empty() {
-        return found;
+        return found.cloned();
     }
-    let has_own = found.is_ok();
+    let has_own = found.as_ref().is_ok_and(|holdings| holdings.store().is_some());
     let why_not = found.as_ref().err().cloned();
-    let copies = placement.copies.iter().filter_map(|place| Some((place.clone(), readable(place).ok()?)));
-    let holders: Vec<_> = found.ok().map(|store| (own.clone(), store)).into_iter().chain(copies).collect();
+    let holders: Vec<_> = placement
+        .locations()
+        .filter_map(|location| {
+            let store = readable(&location, stores).ok()?.store()?;
+            Some((location.clone(), Arc::clone(store)))
+        })
+        .collect();
     match why_not {
         Some(refusal) if holders.is_empty() => Err(refusal),
-        _ => Ok(Arc::new(Copies::new(&own, holders, has_own))),
+        _ => Ok(Laid::over(Arc::new(Copies::new(&own, holders, has_own)))),
     }
+}
+
+/// The account of a location, if this node can read it and it can have such a location.
+fn readable<'s>(location: &Location, stores: &'s Stores) -> Result<&'s Arc<dyn Holdings>, Refusal> {
+    let holdings = stores.get(&location.account).ok_or(Refusal::AccountUnreachable)?;
+    if holdings.has_containers() == location.container.is_empty() {
+        return Err(Refusal::PlacementUnfit);
+    }
+    let refused = match holdings.store() {
+        Some(store) => store.refuses(&location.prefix),
+        None => (!location.prefix.is_empty()).then_some("an upstream registry has no prefix"),
+    };
+    refused.map_or(Ok(holdings), |reason| Err(Refusal::PlacementUnusable(reason)))
 }

@@ -101,6 +101,7 @@ pub(crate) fn first_bindings() -> Result<Vec<Binding>, NameError> {
             placement: Placement::new(account.parse()?, registry),
             pull: PullPolicy::Anonymous,
             delivery: Delivery::default(),
+            hosts: Vec::new(),
         })
     };
     REGISTRIES.into_iter().map(binding).collect()

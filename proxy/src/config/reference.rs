@@ -144,6 +144,13 @@ pub const SETTINGS: &[Setting] = &[
         "Let a repository's first path segment name its registry: `127.0.0.1:5000/contoso/app:v1`",
     ),
     setting(
+        "tenancy",
+        "default_registry",
+        NAME,
+        None,
+        "The registry that a request is for which names none by host, `?ns=`, prefix or path: what docker's `registry-mirrors` asks. With `path` on, a first path segment that is a bound registry goes before it, so give a mirror of foreign names an address without `path`",
+    ),
+    setting(
         "accounts.NAME",
         "kind",
         "`local`",

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataproxy_router_api::{AccountName, NodeName, RegionName, Role, StampName};
+use dataproxy_router_api::{AccountName, NodeName, RegionName, RegistryName, Role, StampName};
 use serde::Deserialize;
 
 use super::unit;
@@ -131,11 +131,13 @@ pub enum BindingsSource {
 }
 
 /// `[tenancy]`: how registries are named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tenancy {
     /// Whether a repository's first path segment may name its registry. Default off.
     pub path: bool,
+    /// The registry that a request is for which names none. Default none: such a request is refused.
+    pub default_registry: Option<RegistryName>,
 }
 
 /// `[accounts]`: the storage accounts that the node may read, by name.

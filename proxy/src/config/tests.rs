@@ -44,7 +44,7 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
         ),
         (
             "[tenancy]\npaths = true",
-            "/etc/dataproxy/node.toml:7: tenancy.paths: unknown setting `paths`, expected `path`",
+            "/etc/dataproxy/node.toml:7: tenancy.paths: unknown setting `paths`, expected `path` or `default_registry`",
         ),
         (
             "[listen]\npull = [\"localhost\"]",

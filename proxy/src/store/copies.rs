@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
-use dataproxy_router_api::{AccountName, Place};
+use dataproxy_router_api::{AccountName, Location};
 use futures_util::future::BoxFuture;
 use metrics::counter;
 use tokio::time::timeout;
@@ -58,9 +58,9 @@ pub struct Copies {
 impl Copies {
     /// The accounts of a placement that this node can read, each with its place; `root` is that of the placement's
     /// own place, and `has_own` whether the first of them is that.
-    pub fn new(own: &Place, readable: Vec<(Place, Arc<dyn Store>)>, has_own: bool) -> Self {
-        let root = |place: &Place| Layout::new(&place.container).below_prefix(&place.prefix).root();
-        let holder = |(place, store): (Place, Arc<dyn Store>)| Holder {
+    pub fn new(own: &Location, readable: Vec<(Location, Arc<dyn Store>)>, has_own: bool) -> Self {
+        let root = |place: &Location| Layout::new(&place.container).below_prefix(&place.prefix).root();
+        let holder = |(place, store): (Location, Arc<dyn Store>)| Holder {
             root: root(&place),
             account: place.account,
             store,

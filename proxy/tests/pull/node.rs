@@ -8,7 +8,7 @@ use dataproxy::bindings::{Bindings, Table};
 use dataproxy::body::Body;
 use dataproxy::content::Freshness;
 use dataproxy::identify::Tenancy;
-use dataproxy::layout::Layout;
+use dataproxy::layout::{Laid, Layout};
 use dataproxy::name::{Repository, Tag};
 use dataproxy::pull::{Puller, PullerParts};
 use dataproxy::resolve::Stores;
@@ -113,7 +113,12 @@ impl Node {
     }
 
     async fn over(store: Arc<MemoryStore>, account: Arc<dyn Store>, freshness: Freshness) -> Self {
-        Self::with(store, Stores::from([("one".parse().expect("a name"), account)]), freshness).await
+        Self::with(
+            store,
+            Stores::from([("one".parse().expect("a name"), Laid::over(account) as _)]),
+            freshness,
+        )
+        .await
     }
 
     /// One that can read these accounts.
@@ -125,7 +130,11 @@ impl Node {
             bindings: Arc::clone(&bindings),
             cache: Cache::open(CacheConfig::default()).await.expect("a cache"),
             stores,
-            tenancy: Tenancy { zone: "registry.test".parse().expect("a zone"), path_tenancy: true },
+            tenancy: Tenancy {
+                zone: "registry.test".parse().expect("a zone"),
+                path_tenancy: true,
+                default_registry: None,
+            },
             stamp: Some("a".parse().expect("a name")),
             node: "a1".parse().expect("a name"),
             freshness,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dataproxy::bindings::Table;
 use dataproxy::content::Freshness;
-use dataproxy::layout::Layout;
+use dataproxy::layout::{Laid, Layout};
 use dataproxy::resolve::Stores;
 use dataproxy::store::Store;
 use dataproxy::store::guard::{AccountBounds, AccountState, Guard};
@@ -114,7 +114,8 @@ impl Pair {
             Guard::new(name.parse().expect("a name"), store, AccountBounds::default())
         };
         let (one, two) = (guard("one", &own), guard("two", &copy));
-        let accounts = [&one, &two].map(|guard| (guard.name().clone(), Arc::clone(guard) as Arc<dyn Store>));
+        let accounts =
+            [&one, &two].map(|guard| (guard.name().clone(), Laid::over(Arc::clone(guard) as _) as _));
         let node = Node::with(Arc::clone(&own), Stores::from(accounts), Freshness::default()).await;
         let snapshot = json!({
             "revision": 2, "region": "west",

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Placement, RegistryName, StampName};
+use crate::{Placement, RegistryHost, RegistryName, StampName};
 
 /// Version of one binding: only grows, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -76,4 +76,8 @@ pub struct Binding {
     /// How its blobs reach clients.
     #[serde(default)]
     pub delivery: Delivery,
+    /// Further names by which clients know the registry, such as `docker.io`, in `Host` and `?ns=`. Each stands for
+    /// itself alone, and without a port for every port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<RegistryHost>,
 }

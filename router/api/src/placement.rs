@@ -119,7 +119,7 @@ impl fmt::Debug for Prefix {
 /// One place that holds all of a registry's content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Place {
+pub struct Location {
     /// The storage account.
     pub account: AccountName,
     /// The container (a folder, for a local account).
@@ -129,7 +129,7 @@ pub struct Place {
     pub prefix: Prefix,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}/{}", self.account, self.container, self.prefix)
     }
@@ -139,9 +139,11 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Placement {
-    /// The storage account that is asked first.
+    /// The storage account that is asked first, or the upstream registry.
     pub account: AccountName,
-    /// The container (a folder, for a local account) that holds the registry's content.
+    /// The container (a folder, for a local account) that holds the registry's content. Left out, which reads as
+    /// empty, for an account that has no containers: an upstream registry.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container: String,
     /// What comes before `docker/registry/v2/` in names.
     #[serde(default, skip_serializing_if = "Prefix::is_empty")]
@@ -149,7 +151,7 @@ pub struct Placement {
     /// Other accounts that hold the same content, all of it, in the order in which they are asked while the first
     /// cannot answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub copies: Vec<Place>,
+    pub copies: Vec<Location>,
 }
 
 impl Placement {
@@ -159,13 +161,13 @@ impl Placement {
     }
 
     /// The place that is asked first.
-    pub fn own(&self) -> Place {
+    pub fn own(&self) -> Location {
         let (account, container) = (self.account.clone(), self.container.clone());
-        Place { account, container, prefix: self.prefix.clone() }
+        Location { account, container, prefix: self.prefix.clone() }
     }
 
     /// Every place, the one that is asked first before its copies.
-    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+    pub fn locations(&self) -> impl Iterator<Item = Location> + '_ {
         std::iter::once(self.own()).chain(self.copies.iter().cloned())
     }
 }
@@ -213,7 +215,7 @@ mod tests {
             r#"{"account":"one","container":"c","copies":[{"account":"two","container":"d","prefix":"/"}]}"#,
         )
         .expect("a placement");
-        let shown: Vec<String> = placement.places().map(|place| place.to_string()).collect();
+        let shown: Vec<String> = placement.locations().map(|place| place.to_string()).collect();
         assert_eq!(shown, ["one:c/", "two:d//"]);
         let text = serde_json::to_string(&Placement::new("one".parse().expect("a name"), "c")).expect("JSON");
         assert_eq!(text, r#"{"account":"one","container":"c"}"#);

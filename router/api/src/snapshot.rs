@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountName, Binding, NodeName, Place, RegionName, RegistryName, Stamp, StampName};
+use crate::{
+    AccountName, Binding, Location, NodeName, RegionName, RegistryHost, RegistryName, Stamp, StampName,
+};
 
 /// Orders snapshots of the whole store; only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,6 +64,16 @@ pub enum SnapshotError {
         registry: RegistryName,
         /// Its stamp.
         stamp: StampName,
+    },
+    /// Two registries are known by one name.
+    #[error("host {host} is of registry {registry} and of registry {other}; a name means one registry")]
+    HostTwice {
+        /// The name.
+        host: RegistryHost,
+        /// The registry that has it first.
+        registry: RegistryName,
+        /// The registry that has it as well, which may be the same.
+        other: RegistryName,
     },
     /// A container's name could leave its account.
     #[error(
@@ -125,6 +137,19 @@ impl Snapshot {
             }
             validate_placement(binding, &accounts)?;
         }
+        self.validate_hosts()
+    }
+
+    fn validate_hosts(&self) -> Result<(), SnapshotError> {
+        let mut hosts = HashMap::new();
+        for binding in &self.bindings {
+            for host in &binding.hosts {
+                if let Some(first) = hosts.insert(host, &binding.registry) {
+                    let (registry, other) = (RegistryName::clone(first), binding.registry.clone());
+                    return Err(SnapshotError::HostTwice { host: host.clone(), registry, other });
+                }
+            }
+        }
         Ok(())
     }
 
@@ -183,9 +208,11 @@ fn validate_placement(
     owners: &HashMap<&AccountName, &StampName>,
 ) -> Result<(), SnapshotError> {
     let mut accounts = HashSet::new();
-    for Place { account, container, .. } in binding.placement.places() {
+    let has_copies = !binding.placement.copies.is_empty();
+    for Location { account, container, .. } in binding.placement.locations() {
         let registry = binding.registry.clone();
-        if !is_container(&container) {
+        // An upstream registry has no containers, and nothing is a copy of it.
+        if (has_copies || !container.is_empty()) && !is_container(&container) {
             return Err(SnapshotError::Container(registry));
         }
         if !owners.is_empty() && !owners.contains_key(&account) {
@@ -278,6 +305,43 @@ mod tests {
             let error = snapshot(&bad).expect_err(&bad);
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn a_name_means_one_registry() {
+        let with = |one: &str, other: &str| {
+            let hosts =
+                |binding: String, hosts: &str| binding.replacen('{', &format!(r#"{{"hosts":[{hosts}],"#), 1);
+            snapshot(&with_bindings(&format!(
+                "{},{}",
+                hosts(binding("hub", "a", "hub"), one),
+                hosts(binding("other", "a", "other"), other)
+            )))
+        };
+        assert_eq!(with(r#""docker.io","localhost:5000""#, r#""ghcr.io","localhost""#), Ok(()));
+        for (one, other, reason) in [
+            (
+                r#""docker.io""#,
+                r#""ghcr.io","docker.io""#,
+                "docker.io is of registry hub and of registry other",
+            ),
+            (r#""docker.io","docker.io""#, "", "docker.io is of registry hub and of registry hub"),
+            (r#""Docker.io""#, "", "host \"Docker.io\" is not valid"),
+        ] {
+            let error = with(one, other).expect_err(reason);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_placement_in_an_account_without_containers_names_none() {
+        let none = binding("hub", "a", "").replace(r#","container":"""#, "");
+        assert_eq!(snapshot(&with_bindings(&none)), Ok(()));
+        let read: Binding = serde_json::from_str(&none).expect("valid");
+        assert_eq!(
+            serde_json::to_value(&read.placement).expect("JSON"),
+            serde_json::json!({"account": "a1"})
+        );
     }
 
     #[test]

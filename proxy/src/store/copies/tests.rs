@@ -19,8 +19,8 @@ struct Pair {
     copies: Copies,
 }
 
-fn place(account: &str, container: &str, prefix: &str) -> Place {
-    Place {
+fn place(account: &str, container: &str, prefix: &str) -> Location {
+    Location {
         account: account.parse().expect("a name"),
         container: container.to_owned(),
         prefix: prefix.parse().expect("a prefix"),
