@@ -28,6 +28,8 @@ use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
 use crate::resolve::Stores;
+use crate::store::Store;
+use crate::store::guard::{self, Guard};
 use crate::store::local::LocalFolder;
 use crate::tls::Certificate;
 
@@ -63,7 +65,7 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     let BindingsSource::File { path } = &config.bindings;
     let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
     certificate(&config.listen)?;
-    stores(config)?;
+    accounts(config)?;
     let mut text = String::new();
     let node = &config.node;
     let place = match &node.stamp {
@@ -178,7 +180,8 @@ async fn start(
     let BindingsSource::File { path } = &config.bindings;
     let bindings = BindingsFile::open(path.clone(), config.node.region.clone());
     let bindings = Arc::new(bindings.map_err(|error| Failure::new(Exit::Input, error))?);
-    let stores = stores(config)?;
+    let Accounts { stores, guards } = accounts(config)?;
+    guards.iter().for_each(|guard| guard::show_zeroes(guard));
     let cache = open_cache(config).await?;
     let node = &config.node;
     let view = View {
@@ -192,7 +195,7 @@ async fn start(
         bindings: Arc::clone(&bindings),
         certificate: certificate.clone(),
         metrics: registry,
-        refresh: show_cache(cache.as_ref()),
+        refresh: refresh(cache.as_ref(), &guards),
     };
     let admin = Admin::start(sockets.admin, view).map_err(|error| Failure::new(Exit::System, error))?;
 
@@ -293,14 +296,23 @@ fn certificate(listen: &Listen) -> Result<Option<Arc<Certificate>>, Failure> {
     Ok(Some(Arc::new(certificate.map_err(|error| Failure::new(Exit::Input, error))?)))
 }
 
-fn stores(config: &Config) -> Result<Stores, Failure> {
-    let mut stores = Stores::default();
+/// The accounts of a node, each behind its guard.
+struct Accounts {
+    stores: Stores,
+    guards: Vec<Arc<Guard>>,
+}
+
+fn accounts(config: &Config) -> Result<Accounts, Failure> {
+    let (mut stores, mut guards) = (Stores::default(), Vec::new());
     for (name, Account::Local { path }) in &config.accounts {
         let folder = LocalFolder::open(path)
             .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
-        stores.insert(name.clone(), Laid::over(Arc::new(folder)));
+        let bounds = config.terms.get(name).copied().unwrap_or_default().bounds;
+        let guard = Guard::new(name.clone(), Arc::new(folder), bounds);
+        stores.insert(name.clone(), Laid::over(Arc::clone(&guard) as Arc<dyn Store>));
+        guards.push(guard);
     }
-    Ok(stores)
+    Ok(Accounts { stores, guards })
 }
 
 /// The cache of a stamp's node; a front door has none.
@@ -312,11 +324,15 @@ async fn open_cache(config: &Config) -> Result<Option<Cache>, Failure> {
     Ok(Some(cache.map_err(|error| Failure::new(Exit::Folder, format!("cache.dir: {error}")))?))
 }
 
-fn show_cache(cache: Option<&Cache>) -> Arc<dyn Fn() + Send + Sync> {
-    match cache.cloned() {
-        Some(cache) => Arc::new(move || metrics::show_cache(&cache.stats())),
-        None => Arc::new(|| {}),
-    }
+/// Brings up to date what is only read off at a scrape.
+fn refresh(cache: Option<&Cache>, guards: &[Arc<Guard>]) -> Arc<dyn Fn() + Send + Sync> {
+    let (cache, guards) = (cache.cloned(), guards.to_vec());
+    Arc::new(move || {
+        if let Some(cache) = &cache {
+            metrics::show_cache(&cache.stats());
+        }
+        guards.iter().for_each(|guard| guard.show());
+    })
 }
 
 fn tenancy(config: &Config) -> Result<Tenancy, Failure> {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::content::Freshness;
 use crate::identify::Zone;
 use crate::pull::ANSWER_MAX;
+use crate::store::guard::AccountBounds;
 
 mod error;
 pub mod reference;
@@ -24,7 +25,8 @@ mod unit;
 pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
-    Account, Accounts, Admin, BindingsSource, Drain, Forwarding, Listen, Log, LogFormat, Node, Tenancy,
+    Account, Accounts, Admin, BindingsSource, Drain, Forwarding, Listen, Log, LogFormat, Node, Reach,
+    Tenancy, Terms,
 };
 use section::{AccountKind, AccountSection, CacheSection, FreshnessSection};
 
@@ -45,6 +47,8 @@ pub struct Config {
     pub tenancy: Tenancy,
     /// The storage accounts that it may read.
     pub accounts: Accounts,
+    /// What holds for each of them.
+    pub terms: BTreeMap<AccountName, Terms>,
     /// The tiers and the fills.
     pub cache: CacheConfig,
     /// How old an answer may be.
@@ -111,6 +115,11 @@ impl Config {
 
 impl Written {
     fn resolve(self, folder: &Path) -> Result<Config, Invalid> {
+        let terms = self
+            .accounts
+            .iter()
+            .map(|(name, section)| Ok((name.clone(), terms(name, section)?)))
+            .collect::<Result<_, Invalid>>()?;
         let accounts = self
             .accounts
             .into_iter()
@@ -136,6 +145,7 @@ impl Written {
             bindings: BindingsSource::File { path: folder.join(path) },
             tenancy: self.tenancy,
             accounts,
+            terms,
             cache,
             freshness: self.freshness.into(),
             log: self.log,
@@ -158,6 +168,22 @@ fn account(name: &AccountName, section: AccountSection, folder: &Path) -> Result
             Ok(Account::Local { path: folder.join(path) })
         }
     }
+}
+
+fn terms(name: &AccountName, section: &AccountSection) -> Result<Terms, Invalid> {
+    let bounds = AccountBounds {
+        max_in_flight: section.max_in_flight.unwrap_or(AccountBounds::default().max_in_flight),
+        egress_limit: section.egress_limit,
+        request_limit: section.request_limit,
+    };
+    count(&format!("accounts.{name}.max_in_flight"), bounds.max_in_flight, 4, 65_536)?;
+    if section.clients == Reach::Open && section.kind == AccountKind::Local {
+        return Err(Invalid::new(
+            format!("accounts.{name}.clients"),
+            "open, but no client can reach a folder of this machine; leave it out",
+        ));
+    }
+    Ok(Terms { clients: section.clients, bounds })
 }
 
 fn check(config: &Config) -> Result<(), Invalid> {

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
+use crate::store::guard::AccountBounds;
 
 /// `[node]`: who the node is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -159,6 +160,32 @@ pub enum Account {
 pub(super) struct AccountSection {
     pub(super) kind: AccountKind,
     pub(super) path: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) clients: Reach,
+    pub(super) max_in_flight: Option<usize>,
+    #[serde(default, deserialize_with = "unit::some_bytes")]
+    pub(super) egress_limit: Option<u64>,
+    pub(super) request_limit: Option<u64>,
+}
+
+/// What holds for an account, whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether clients can reach it.
+    pub clients: Reach,
+    /// What it is asked at most.
+    pub bounds: AccountBounds,
+}
+
+/// Whether clients can reach an account themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// They cannot, or should not: everything goes through nodes.
+    #[default]
+    Closed,
+    /// They can.
+    Open,
 }
 
 /// What a storage account is.

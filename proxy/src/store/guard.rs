@@ -94,7 +94,7 @@ impl Guard {
             name,
             store,
             bounds,
-            health: Health::default(),
+            health: Health::new(),
             limit: Limit::new(bounds.max_in_flight),
             budget: Budget::new(),
             requests: Rate::new(),
@@ -162,7 +162,7 @@ impl Guard {
         }
     }
 
-    fn failed(&self, object: &ObjectName, error: &OriginError) {
+    fn failed(&self, object: &ObjectName, error: &OriginError, since: Instant) {
         if is_answer(error.kind) && !matches!(error.kind, OriginErrorKind::Throttled(_)) {
             self.answered();
             self.limit.coped();
@@ -170,7 +170,7 @@ impl Guard {
         if matches!(error.kind, OriginErrorKind::Throttled(_) | OriginErrorKind::Timeout) {
             self.limit.overloaded();
         }
-        if self.health.failed(error) {
+        if self.health.failed(error, since) {
             tracing::warn!(account = %self.name, %error, "the storage account does not answer; it is dark");
             tokio::spawn(probe(self.me.clone(), object.clone()));
         }
@@ -310,7 +310,10 @@ impl Request {
     fn failed(&mut self, error: &OriginError) {
         if !std::mem::replace(&mut self.over, true) {
             self.guard.counts.ended(error.kind.as_str());
-            self.guard.failed(&self.object, error);
+            let now = Instant::now();
+            let is_silence = error.kind == OriginErrorKind::Timeout;
+            let since = self.waiting.filter(|_| is_silence).unwrap_or(now);
+            self.guard.failed(&self.object, error, since);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! pulls, which then fail or go elsewhere at once, but by one probe at a time until that is answered. A single broken
 //! connection with many requests on it is over sooner than that.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 /// Failures in a row, with no answer between them, that make an account dark.
 pub(super) const FAILURES: u32 = 5;
-/// How long it must have failed.
+/// How long it must have given no answer; for a request that timed out, from when it began to wait.
 pub(super) const FAILING_FOR: Duration = Duration::from_secs(1);
 /// How long an account counts as throttled after it has said so.
 const THROTTLED_FOR: Duration = Duration::from_secs(10);
@@ -57,14 +57,26 @@ struct Run {
 }
 
 /// The health of one account.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Health {
     run: Mutex<Run>,
+    start: Instant,
+    /// The last answer, in milliseconds from the start.
+    answered_at: AtomicU64,
     /// Whether there is anything in `run` that a good answer would change.
     failing: AtomicBool,
 }
 
 impl Health {
+    pub(super) fn new() -> Self {
+        Self {
+            run: Mutex::default(),
+            start: Instant::now(),
+            answered_at: AtomicU64::new(0),
+            failing: AtomicBool::new(false),
+        }
+    }
+
     fn run(&self) -> std::sync::MutexGuard<'_, Run> {
         self.run.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,6 +101,7 @@ impl Health {
 
     /// The account answered; whether it was dark.
     pub(super) fn answered(&self) -> bool {
+        self.answered_at.store(self.start.elapsed().as_millis() as u64, Relaxed);
         if !self.failing.load(Relaxed) {
             return false;
         }
@@ -99,8 +112,8 @@ impl Health {
         was_dark
     }
 
-    /// A request failed; whether the account is dark from now on.
-    pub(super) fn failed(&self, error: &OriginError) -> bool {
+    /// A request failed that has had no word since then; whether the account is dark from now on.
+    pub(super) fn failed(&self, error: &OriginError, since: Instant) -> bool {
         let now = Instant::now();
         let mut run = self.run();
         match error.kind {
@@ -114,7 +127,8 @@ impl Health {
         }
         self.failing.store(true, Relaxed);
         run.failures = run.failures.saturating_add(1);
-        let first = *run.first_at.get_or_insert(now);
+        let answered = self.start + Duration::from_millis(self.answered_at.load(Relaxed));
+        let first = *run.first_at.get_or_insert(since.max(answered));
         run.last = Some(error.clone());
         let turned = !run.dark && run.failures >= FAILURES && now.duration_since(first) >= FAILING_FOR;
         run.dark |= turned;
@@ -145,27 +159,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_account_is_dark_after_five_failures_in_a_row_over_a_second() {
-        let health = Health::default();
+        let health = Health::new();
         let outage = error(OriginErrorKind::Unavailable);
         for _ in 0..100 {
-            assert!(!health.failed(&outage), "one broken connection");
+            assert!(!health.failed(&outage, Instant::now()), "one broken connection");
         }
         assert!(!health.answered());
         for _ in 0..4 {
             advance(FAILING_FOR).await;
-            assert!(!health.failed(&outage));
+            assert!(!health.failed(&outage, Instant::now()));
         }
         assert_eq!(health.state(), AccountState::Healthy);
-        assert!(health.failed(&error(OriginErrorKind::Timeout)));
-        assert!(!health.failed(&outage), "it turns dark once");
+        assert!(health.failed(&error(OriginErrorKind::Timeout), Instant::now()));
+        assert!(!health.failed(&outage, Instant::now()), "it turns dark once");
         assert_eq!((health.state(), health.darkness().is_some()), (AccountState::Dark, true));
         assert!(health.answered());
         assert_eq!((health.state(), health.darkness().is_some()), (AccountState::Healthy, false));
     }
 
     #[tokio::test(start_paused = true)]
+    async fn silence_counts_from_when_it_began_and_never_from_before_the_last_answer() {
+        let health = Health::new();
+        let began = Instant::now();
+        advance(FAILING_FOR * 2).await;
+        let silent = error(OriginErrorKind::Timeout);
+        health.answered();
+        assert!((0..10).all(|_| !health.failed(&silent, began)), "others were answered meanwhile");
+        health.answered();
+        advance(FAILING_FOR).await;
+        let turned: Vec<bool> = (0..5).map(|_| health.failed(&silent, began)).collect();
+        assert_eq!(turned, [false, false, false, false, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn answers_that_are_no_outage_never_make_it_dark() {
-        let health = Health::default();
+        let health = Health::new();
         for kind in [
             OriginErrorKind::NotFound,
             OriginErrorKind::Denied,
@@ -175,7 +203,7 @@ mod tests {
         ] {
             for _ in 0..20 {
                 advance(FAILING_FOR / 2).await;
-                assert!(!health.failed(&error(kind)), "{kind:?}");
+                assert!(!health.failed(&error(kind), Instant::now()), "{kind:?}");
             }
         }
         assert_eq!(health.state(), AccountState::Throttled);
