@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::Cache;
+use dataproxy_router_api::Role;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,7 +18,7 @@ use crate::accept::{Acceptor, Speaks, bind};
 use crate::admin::{Admin, Identity, View};
 use crate::bindings::file::{self, BindingsFile};
 use crate::body::Body;
-use crate::config::{Account, BindingsSource, Config, Listen};
+use crate::config::{Account, BindingsSource, Config, Listen, Reach};
 use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
 use crate::front::Front;
@@ -27,6 +28,7 @@ use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
+use crate::redirect::{Keys, Redirects};
 use crate::resolve::Stores;
 use crate::store::Store;
 use crate::store::guard::{self, Guard};
@@ -66,6 +68,7 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
     certificate(&config.listen)?;
     accounts(config)?;
+    redirects(config)?;
     let mut text = String::new();
     let node = &config.node;
     let place = match &node.stamp {
@@ -205,8 +208,13 @@ async fn start(
         let reloads = life.clone();
         background.spawn(async move { certificate.follow(&reloads).await });
     }
+    let redirects = redirects(config)?;
+    if let Some(keys) = redirects.keys.clone() {
+        let reloads = life.clone();
+        background.spawn(async move { keys.follow(&reloads).await });
+    }
     let serving = match cache {
-        Some(cache) => Serving::Stamp(puller(config, &bindings, stores, cache)?),
+        Some(cache) => Serving::Stamp(puller(config, redirects, &bindings, stores, cache)?),
         None => Serving::Front(front(config, &bindings, life, background).await?),
     };
     let handler: Handler = Box::new(move |request| serving.clone().answer(request));
@@ -344,8 +352,27 @@ fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     })
 }
 
+/// Which blobs this node answers by a redirect.
+fn redirects(config: &Config) -> Result<Redirects, Failure> {
+    let open = config.terms.iter().filter(|(_, terms)| terms.clients == Reach::Open);
+    let keys = match &config.delivery.key {
+        Some(key) => {
+            let keys = Keys::open(key.clone(), config.delivery.other_key.clone());
+            Some(Arc::new(keys.map_err(|error| Failure::new(Exit::Input, error))?))
+        }
+        None => None,
+    };
+    Ok(Redirects {
+        open: open.map(|(name, _)| name.clone()).collect(),
+        data_endpoint: config.delivery.data_endpoint.clone().filter(|_| config.node.role == Role::Registry),
+        keys,
+        valid: config.delivery.url_valid,
+    })
+}
+
 fn puller(
     config: &Config,
+    redirects: Redirects,
     bindings: &BindingsFile,
     stores: Stores,
     cache: Cache,
@@ -358,6 +385,7 @@ fn puller(
         stamp: config.node.stamp.clone(),
         node: config.node.name.clone(),
         freshness: config.freshness,
+        redirects,
         observer: None,
     })))
 }

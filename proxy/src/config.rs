@@ -13,8 +13,9 @@ use dataproxy_router_api::AccountName;
 use serde::Deserialize;
 
 use crate::content::Freshness;
-use crate::identify::Zone;
+use crate::identify::{Zone, ZoneError};
 use crate::pull::ANSWER_MAX;
+use crate::redirect::DataEndpoint;
 use crate::store::guard::AccountBounds;
 
 mod error;
@@ -25,10 +26,10 @@ mod unit;
 pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
-    Account, Accounts, Admin, BindingsSource, Drain, Forwarding, Listen, Log, LogFormat, Node, Reach,
-    Tenancy, Terms,
+    Account, Accounts, Admin, BindingsSource, Delivery, Drain, Forwarding, Listen, Log, LogFormat, Node,
+    Reach, Tenancy, Terms,
 };
-use section::{AccountKind, AccountSection, CacheSection, FreshnessSection};
+use section::{AccountKind, AccountSection, CacheSection, DeliverySection, FreshnessSection};
 
 /// All settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// How old an answer may be.
     pub freshness: Freshness,
+    /// How blobs reach clients that are not served the bytes here.
+    pub delivery: Delivery,
     /// What it logs.
     pub log: Log,
     /// How a front door forwards.
@@ -79,6 +82,8 @@ struct Written {
     cache: CacheSection,
     #[serde(default)]
     freshness: FreshnessSection,
+    #[serde(default)]
+    delivery: DeliverySection,
     #[serde(default)]
     log: Log,
     #[serde(default)]
@@ -132,6 +137,7 @@ impl Written {
         if let Some(disk) = &mut cache.disk {
             disk.dir = folder.join(&disk.dir);
         }
+        let delivery = delivery(self.delivery, &self.node, folder)?;
         let BindingsSource::File { path } = self.bindings;
         let config = Config {
             node: self.node,
@@ -148,6 +154,7 @@ impl Written {
             terms,
             cache,
             freshness: self.freshness.into(),
+            delivery,
             log: self.log,
             front: self.front,
         };
@@ -219,6 +226,31 @@ fn check(config: &Config) -> Result<(), Invalid> {
     order("front.headers_timeout", front.headers_timeout, "front.try_timeout", front.try_timeout)?;
     count("front.attempts", front.attempts as usize, 1, 100)?;
     count("front.resumes", front.resumes as usize, 0, 100)
+}
+
+fn delivery(section: DeliverySection, node: &Node, folder: &Path) -> Result<Delivery, Invalid> {
+    let DeliverySection { data_endpoint, key, other_key, url_valid } = section;
+    within("delivery.url_valid", url_valid, Duration::from_secs(10), Duration::from_secs(24 * 3600))?;
+    for (name, is_set) in [("data_endpoint", data_endpoint.is_some()), ("other_key", other_key.is_some())] {
+        if is_set && key.is_none() {
+            return Err(Invalid::new(
+                format!("delivery.{name}"),
+                "set without delivery.key; URLs of nodes are signed: name the file of the region's key",
+            ));
+        }
+    }
+    let zone: Zone =
+        node.zone.parse().map_err(|error: ZoneError| Invalid::new("node.zone", error.to_string()))?;
+    let endpoint = |template: String| {
+        DataEndpoint::new(&template, &node.region, &zone)
+            .map_err(|error| Invalid::new("delivery.data_endpoint", error.to_string()))
+    };
+    Ok(Delivery {
+        data_endpoint: data_endpoint.map(endpoint).transpose()?,
+        key: key.map(|path| folder.join(path)),
+        other_key: other_key.map(|path| folder.join(path)),
+        url_valid,
+    })
 }
 
 /// A directive without `=` must be a level, though the parser would take any word as a target's name.

@@ -59,7 +59,9 @@ impl Exit {
             Self::Cut => {
                 "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
             }
-            Self::Input => "The bindings file, the certificate or its key is missing or bad",
+            Self::Input => {
+                "The bindings file, the certificate or its key, or a key of signed URLs is missing or bad"
+            }
             Self::Listen => "An address cannot be listened on; the message names the setting that moves it",
             Self::Folder => "The folder of a storage account or of the cache cannot be used",
             Self::System => "The system gave no thread or runtime",

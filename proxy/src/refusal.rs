@@ -89,6 +89,9 @@ pub enum Refusal {
     /// The caller may not pull here.
     #[error("the registry does not allow pulls without a token")]
     Denied,
+    /// The request's URL was signed for something else, by somebody else, or has expired.
+    #[error("the signed URL is refused: {0}; ask the registry for the blob again")]
+    UrlRefused(&'static str),
     /// `If-Match` names another content.
     #[error("the content is not the one that If-Match asks for")]
     PreconditionFailed,
@@ -190,7 +193,7 @@ impl Refusal {
             Self::ManifestInvalid(_) | Self::ManifestTooLarge { .. } => {
                 (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
             }
-            Self::Denied => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Denied | Self::UrlRefused(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
             Self::ForwardedTwice => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),

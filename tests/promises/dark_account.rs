@@ -13,6 +13,7 @@ use dataproxy::identify::Tenancy;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::lifecycle::Lifecycle;
 use dataproxy::pull::{Puller, PullerParts};
+use dataproxy::redirect::Redirects;
 use dataproxy::resolve::Stores;
 use dataproxy::store::Store;
 use dataproxy::store::guard::{AccountBounds, AccountState, Guard};
@@ -72,6 +73,7 @@ impl Node {
             stamp: Some("a".parse().expect("a name")),
             node: "a1".parse().expect("a name"),
             freshness: Freshness::default(),
+            redirects: Redirects::default(),
             observer: None,
         }));
         let (first_byte_timeout, idle_timeout) = (LIMIT, LIMIT);

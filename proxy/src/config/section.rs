@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
+use crate::redirect::DataEndpoint;
 use crate::store::guard::AccountBounds;
 
 /// `[node]`: who the node is.
@@ -283,6 +284,36 @@ impl From<FreshnessSection> for Freshness {
     fn from(section: FreshnessSection) -> Self {
         let FreshnessSection { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link } = section;
         Self { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link }
+    }
+}
+
+/// `[delivery]`: how blobs reach clients that are not served the bytes here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Where a node of role `registry` sends clients for blobs. Default nowhere: it streams them.
+    pub data_endpoint: Option<DataEndpoint>,
+    /// The file of the key that URLs are signed with, the same on all nodes of the region.
+    pub key: Option<PathBuf>,
+    /// The file of another key that is accepted.
+    pub other_key: Option<PathBuf>,
+    /// How long a signed URL is valid. Default 20 min.
+    pub url_valid: Duration,
+}
+
+/// `[delivery]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DeliverySection {
+    pub(super) data_endpoint: Option<String>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) other_key: Option<PathBuf>,
+    #[serde(deserialize_with = "unit::duration")]
+    pub(super) url_valid: Duration,
+}
+
+impl Default for DeliverySection {
+    fn default() -> Self {
+        Self { data_endpoint: None, key: None, other_key: None, url_valid: Duration::from_secs(20 * 60) }
     }
 }
 

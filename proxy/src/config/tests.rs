@@ -107,6 +107,18 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
             "/etc/dataproxy/node.toml:9: accounts.main.egress_limit: \"7\" is not an amount of bytes",
         ),
         (
+            "[delivery]\ndata_endpoint = \"https://data.test\"",
+            "/etc/dataproxy/node.toml:7: delivery.data_endpoint: set without delivery.key; URLs of nodes are signed: name the file of the region's key",
+        ),
+        (
+            "[delivery]\nkey = \"k\"\ndata_endpoint = \"https://data.test/x\"",
+            "/etc/dataproxy/node.toml:8: delivery.data_endpoint: \"https://data.test/x\" is not a data endpoint: it has a path, a query or a fragment; allowed is a URL without a path",
+        ),
+        (
+            "[delivery]\nurl_valid = \"9s\"",
+            "/etc/dataproxy/node.toml:7: delivery.url_valid: 9s is out of bounds; 10s to 1d are allowed",
+        ),
+        (
             "[accounts.main]\nkind = \"ftp\"",
             "/etc/dataproxy/node.toml:7: accounts.main.kind: unknown variant `ftp`, expected `local`",
         ),

@@ -71,7 +71,7 @@ pub const METRICS: &[Metric] = &[
         "dataproxy_requests_total",
         Counter,
         "1",
-        "kind = manifest, blob, tags, referrers, ping, invalid; method; status; outcome = memory_hit, disk_hit, filled, followed, bypassed, none",
+        "kind = manifest, blob, tags, referrers, ping, invalid; method; status; outcome = memory_hit, disk_hit, filled, followed, bypassed, redirected, none",
         "Requests ended, by what was asked, the status and how the content was served",
     ),
     metric(

@@ -11,6 +11,7 @@ mod manifests;
 mod node;
 mod ownership;
 mod placement;
+mod redirects;
 mod referrers;
 mod rewritten_links;
 mod tags;

@@ -11,6 +11,7 @@ use dataproxy::identify::Tenancy;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::name::{Repository, Tag};
 use dataproxy::pull::{Puller, PullerParts};
+use dataproxy::redirect::Redirects;
 use dataproxy::resolve::Stores;
 use dataproxy::store::Store;
 use dataproxy::store::local::LocalFolder;
@@ -123,6 +124,16 @@ impl Node {
 
     /// One that can read these accounts.
     pub(crate) async fn with(store: Arc<MemoryStore>, stores: Stores, freshness: Freshness) -> Self {
+        Self::redirecting(store, stores, freshness, Redirects::default()).await
+    }
+
+    /// One that answers blobs by redirects.
+    pub(crate) async fn redirecting(
+        store: Arc<MemoryStore>,
+        stores: Stores,
+        freshness: Freshness,
+        redirects: Redirects,
+    ) -> Self {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let seen = Arc::clone(&records);
         let bindings = Arc::new(Bindings::new(table(1, "a")));
@@ -138,6 +149,7 @@ impl Node {
             stamp: Some("a".parse().expect("a name")),
             node: "a1".parse().expect("a name"),
             freshness,
+            redirects,
             observer: Some(Arc::new(move |record| seen.lock().expect("whole").push(record.clone()))),
         });
         Self { store, puller: Arc::new(puller), bindings, records }
