@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dataproxy_azure::{Account as AzureAccount, Transports};
 use dataproxy_cache::Cache;
+use dataproxy_router_api::Role;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,19 +19,21 @@ use crate::accept::{Acceptor, Speaks, bind};
 use crate::admin::{Admin, Identity, View};
 use crate::bindings::file::{self, BindingsFile};
 use crate::body::Body;
-use crate::config::{Account, BindingsSource, Config, Listen};
+use crate::config::{Account, BindingsSource, Config, Listen, Reach};
 use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
 use crate::fit;
 use crate::front::Front;
-use crate::holdings::Holdings;
 use crate::identify::Tenancy;
 use crate::layout::Laid;
 use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
+use crate::redirect::{Keys, Redirects};
 use crate::resolve::Stores;
+use crate::store::Store;
+use crate::store::guard::{self, Guard};
 use crate::store::local::LocalFolder;
 use crate::store::s3::S3Store;
 use crate::tls::Certificate;
@@ -68,8 +71,10 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     let BindingsSource::File { path } = &config.bindings;
     let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
     certificate(&config.listen)?;
-    fit::check(&table, config.tenancy.default_registry.as_ref(), &stores(config)?)
+    let accounts = accounts(config)?;
+    fit::check(&table, config.tenancy.default_registry.as_ref(), &accounts.stores)
         .map_err(|unfit| Failure::new(Exit::Input, unfit))?;
+    redirects(config)?;
     let mut text = String::new();
     let node = &config.node;
     let place = match &node.stamp {
@@ -184,7 +189,8 @@ async fn start(
     let BindingsSource::File { path } = &config.bindings;
     let bindings = BindingsFile::open(path.clone(), config.node.region.clone());
     let bindings = Arc::new(bindings.map_err(|error| Failure::new(Exit::Input, error))?);
-    let stores = stores(config)?;
+    let Accounts { stores, guards } = accounts(config)?;
+    guards.iter().for_each(|guard| guard::show_zeroes(guard));
     let cache = open_cache(config).await?;
     let node = &config.node;
     let view = View {
@@ -198,7 +204,7 @@ async fn start(
         bindings: Arc::clone(&bindings),
         certificate: certificate.clone(),
         metrics: registry,
-        refresh: show_cache(cache.as_ref()),
+        refresh: refresh(cache.as_ref(), &guards),
     };
     let admin = Admin::start(sockets.admin, view).map_err(|error| Failure::new(Exit::System, error))?;
 
@@ -208,8 +214,13 @@ async fn start(
         let reloads = life.clone();
         background.spawn(async move { certificate.follow(&reloads).await });
     }
+    let redirects = redirects(config)?;
+    if let Some(keys) = redirects.keys.clone() {
+        let reloads = life.clone();
+        background.spawn(async move { keys.follow(&reloads).await });
+    }
     let serving = match cache {
-        Some(cache) => Serving::Stamp(puller(config, &bindings, stores, cache)?),
+        Some(cache) => Serving::Stamp(puller(config, redirects, &bindings, stores, cache)?),
         None => Serving::Front(front(config, &bindings, life, background).await?),
     };
     let handler: Handler = Box::new(move |request| serving.clone().answer(request));
@@ -299,33 +310,44 @@ fn certificate(listen: &Listen) -> Result<Option<Arc<Certificate>>, Failure> {
     Ok(Some(Arc::new(certificate.map_err(|error| Failure::new(Exit::Input, error))?)))
 }
 
-fn stores(config: &Config) -> Result<Stores, Failure> {
-    let mut stores = Stores::default();
+/// The accounts of a node, storage behind its guards.
+struct Accounts {
+    stores: Stores,
+    guards: Vec<Arc<Guard>>,
+}
+
+fn accounts(config: &Config) -> Result<Accounts, Failure> {
+    let (mut stores, mut guards) = (Stores::default(), Vec::new());
     let mut transports = Transports::default();
     for (name, account) in &config.accounts {
         let bad = |what: &dyn std::fmt::Display| Failure::new(Exit::Input, format!("accounts.{name}{what}"));
-        let holdings: Arc<dyn Holdings> = match account {
+        let store: Arc<dyn Store> = match account {
             Account::Local { path } => {
                 let folder = LocalFolder::open(path)
                     .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
-                Laid::over(Arc::new(folder))
+                Arc::new(folder)
             }
             Account::Azure(settings) => {
                 let account = AzureAccount::open(settings, &mut transports);
-                Laid::over(Arc::new(account.map_err(|error| bad(&format_args!(": {error}")))?))
+                Arc::new(account.map_err(|error| bad(&format_args!(": {error}")))?)
             }
             Account::S3(settings) => {
                 let account = S3Store::open(settings);
-                Laid::over(Arc::new(account.map_err(|error| bad(&format_args!(".{error}")))?))
+                Arc::new(account.map_err(|error| bad(&format_args!(".{error}")))?)
             }
             Account::Registry(settings) => {
                 let upstream = Upstream::open(name, settings);
-                Arc::new(upstream.map_err(|error| bad(&format_args!(".{error}")))?)
+                let upstream = upstream.map_err(|error| bad(&format_args!(".{error}")))?;
+                stores.insert(name.clone(), Arc::new(upstream));
+                continue;
             }
         };
-        stores.insert(name.clone(), holdings);
+        let bounds = config.terms.get(name).copied().unwrap_or_default().bounds;
+        let guard = Guard::new(name.clone(), store, bounds);
+        stores.insert(name.clone(), Laid::over(Arc::clone(&guard) as Arc<dyn Store>));
+        guards.push(guard);
     }
-    Ok(stores)
+    Ok(Accounts { stores, guards })
 }
 
 /// The cache of a stamp's node; a front door has none.
@@ -337,11 +359,15 @@ async fn open_cache(config: &Config) -> Result<Option<Cache>, Failure> {
     Ok(Some(cache.map_err(|error| Failure::new(Exit::Folder, format!("cache.dir: {error}")))?))
 }
 
-fn show_cache(cache: Option<&Cache>) -> Arc<dyn Fn() + Send + Sync> {
-    match cache.cloned() {
-        Some(cache) => Arc::new(move || metrics::show_cache(&cache.stats())),
-        None => Arc::new(|| {}),
-    }
+/// Brings up to date what is only read off at a scrape.
+fn refresh(cache: Option<&Cache>, guards: &[Arc<Guard>]) -> Arc<dyn Fn() + Send + Sync> {
+    let (cache, guards) = (cache.cloned(), guards.to_vec());
+    Arc::new(move || {
+        if let Some(cache) = &cache {
+            metrics::show_cache(&cache.stats());
+        }
+        guards.iter().for_each(|guard| guard.show());
+    })
 }
 
 fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
@@ -353,8 +379,27 @@ fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     })
 }
 
+/// Which blobs this node answers by a redirect.
+fn redirects(config: &Config) -> Result<Redirects, Failure> {
+    let open = config.terms.iter().filter(|(_, terms)| terms.clients == Reach::Open);
+    let keys = match &config.delivery.key {
+        Some(key) => {
+            let keys = Keys::open(key.clone(), config.delivery.other_key.clone());
+            Some(Arc::new(keys.map_err(|error| Failure::new(Exit::Input, error))?))
+        }
+        None => None,
+    };
+    Ok(Redirects {
+        open: open.map(|(name, _)| name.clone()).collect(),
+        data_endpoint: config.delivery.data_endpoint.clone().filter(|_| config.node.role == Role::Registry),
+        keys,
+        valid: config.delivery.url_valid,
+    })
+}
+
 fn puller(
     config: &Config,
+    redirects: Redirects,
     bindings: &BindingsFile,
     stores: Stores,
     cache: Cache,
@@ -367,6 +412,7 @@ fn puller(
         stamp: config.node.stamp.clone(),
         node: config.node.name.clone(),
         freshness: config.freshness,
+        redirects,
         observer: None,
     })))
 }

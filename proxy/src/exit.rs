@@ -60,7 +60,7 @@ impl Exit {
                 "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
             }
             Self::Input => {
-                "The bindings file, the certificate or its key, or an account's credential or authorities are missing or bad, or they do not fit each other"
+                "The bindings file, the certificate or its key, an account's credential or authorities, or a key of signed URLs are missing or bad, or they do not fit each other"
             }
             Self::Listen => "An address cannot be listened on; the message names the setting that moves it",
             Self::Folder => "The folder of a storage account or of the cache cannot be used",

@@ -32,6 +32,7 @@ mod precondition;
 pub mod process;
 pub mod pull;
 mod range;
+pub mod redirect;
 mod referrers;
 pub mod refusal;
 pub mod request;

@@ -3,6 +3,8 @@
 pub mod azure;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+pub mod copies;
+pub mod guard;
 pub mod local;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -12,6 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use dataproxy_cache::{ObjectName, Origin, OriginError};
+use dataproxy_router_api::Prefix;
 use futures_util::future::BoxFuture;
 
 /// One page of the folders that lie directly below a prefix.
@@ -74,6 +77,13 @@ pub trait Store: Origin {
     ) -> BoxFuture<'a, Result<Option<SignedUrl>, OriginError>> {
         let _ = (object, valid);
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Why no object of this store can have a name with `prefix` in it, if so. A placement with such a prefix is
+    /// refused before a name is made of it: its objects would all look absent.
+    fn refuses(&self, prefix: &Prefix) -> Option<&'static str> {
+        let _ = prefix;
+        None
     }
 }
 

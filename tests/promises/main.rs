@@ -20,6 +20,7 @@ mod clients_region;
 mod clients_skopeo;
 mod clients_tls;
 mod damaged;
+mod dark_account;
 mod herd;
 mod house;
 mod node_killed;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dataproxy_cache::conformance::{self, Fixture, pattern};
 use dataproxy_cache::{BlobKey, Cache, CacheConfig, CacheError, Scope};
+use dataproxy_router_api::Prefix;
 use futures_util::TryStreamExt;
 
 use super::*;
@@ -31,6 +32,7 @@ fn open(settings: &Settings) -> Arc<Upstream> {
 struct Here {
     registry: Scripted,
     upstream: Arc<Upstream>,
+    prefix: Prefix,
     repository: Repository,
 }
 
@@ -38,11 +40,16 @@ impl Here {
     async fn new() -> Self {
         let registry = Scripted::start().await;
         let upstream = open(&settings(registry.addr));
-        Self { registry, upstream, repository: "library/app".parse().expect("a repository") }
+        Self {
+            registry,
+            upstream,
+            prefix: Prefix::default(),
+            repository: "library/app".parse().expect("a repository"),
+        }
     }
 
     fn place(&self) -> Place<'_> {
-        Place { container: "", repository: &self.repository }
+        Place { container: "", prefix: &self.prefix, repository: &self.repository }
     }
 
     async fn find(&self, claim: Claim) -> Result<Found, OriginErrorKind> {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::section::Reach;
 use super::{AccountSection, Invalid, Place};
 use crate::name::Repository;
 use crate::upstream::{Login, PasswordFrom, Settings, Url};
@@ -11,6 +12,13 @@ const KEYS: [&str; 6] = ["url", "username", "password_file", "password_env", "ca
 /// Checks an account of kind `registry`.
 pub(super) fn settings(section: AccountSection, at: &Place<'_>) -> Result<Settings, Invalid> {
     section.takes_only(at, "registry", &KEYS)?;
+    let bounds = [
+        ("max_in_flight", section.max_in_flight.is_some()),
+        ("egress_limit", section.egress_limit.is_some()),
+        ("request_limit", section.request_limit.is_some()),
+        ("clients", section.clients == Reach::Open),
+    ];
+    at.refuse(&bounds, "that is of storage accounts; another registry bounds its own clients; leave it out")?;
     let url = section.url.ok_or_else(|| {
         at.invalid("url", "missing; an account of kind \"registry\" needs the URL of the registry")
     })?;
