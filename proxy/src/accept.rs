@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use metrics::{Gauge, counter, gauge};
-use rustls::ServerConfig;
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -170,7 +170,7 @@ where
             return connection::close(stream, &self.life).await;
         }
         let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-        self.serve(stream, protocol, Peer { addr, tls: false }).await;
+        self.serve(stream, protocol, Peer { addr, tls: false, resumed: false }).await;
     }
 
     async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>) {
@@ -182,7 +182,8 @@ where
             Some(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
-                return self.serve(stream, protocol, Peer { addr, tls: true }).await;
+                let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                return self.serve(stream, protocol, Peer { addr, tls: true, resumed }).await;
             }
             Some(Err(error)) => error.to_string(),
             None => "not done in time".to_owned(),

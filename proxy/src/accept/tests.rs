@@ -53,7 +53,7 @@ fn hundred(body: Body) -> Response<Body> {
 }
 
 /// Answers `/panic` by panicking, `/panics` and `/fails` with a body of 100 bytes that panics or fails when it is first
-/// read, `/slow` with one that the test sends, all else with `hello`.
+/// read, `/slow` with one that the test sends, `/session` with whether TLS was resumed, all else with `hello`.
 fn serve(speaks: Speaks, bounds: Bounds, max_connections: usize) -> Server {
     let (handed, bodies) = mpsc::channel::<Pieces>(8);
     let handler = move |request: Request<Incoming>| {
@@ -61,6 +61,10 @@ fn serve(speaks: Speaks, bounds: Bounds, max_connections: usize) -> Server {
         async move {
             match request.uri().path() {
                 "/panic" => panic!("as asked"),
+                "/session" => {
+                    let resumed = request.extensions().get::<Peer>().unwrap().resumed;
+                    Response::new(Body::full(if resumed { "again" } else { "first" }))
+                }
                 "/panics" => hundred(Body::stream(Panics)),
                 "/fails" => {
                     let failed = async { Err::<Frame<Bytes>, BodyError>("as asked".into()) };
