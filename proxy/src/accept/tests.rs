@@ -134,12 +134,17 @@ async fn rest(stream: &mut (impl AsyncBufReadExt + Unpin)) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_tls_hello_on_a_plain_address_is_answered_at_once_with_an_alert() {
+async fn a_tls_hello_on_a_plain_address_is_answered_at_once_in_plain_http() {
     let server = plain();
     let start = Instant::now();
     let hello = "\x16\x03\x01\x02\x00\x01\x00\x01\u{0}and then five hundred bytes of hello";
     let mut stream = send(server.addr, hello).await;
-    assert_eq!(rest(&mut stream).await, TLS_ALERT);
+    let head = head(&mut stream).await;
+    assert!(head.starts_with("http/1.1 400 "), "{head}");
+    let body = rest(&mut stream).await;
+    assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["errors"][0]["code"], "UNSUPPORTED");
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
