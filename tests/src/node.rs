@@ -50,11 +50,22 @@ pub struct Options {
     pub memory_bytes: u64,
     /// Certificate and key in PEM, for a TLS listener on each node.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Whether the listeners speak HTTP/2 too.
+    pub http2: bool,
+    /// The registries, which anybody may pull from.
+    pub registries: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 1, more: String::new(), memory_bytes: 64 << 20, certificate: None }
+        Self {
+            nodes: 1,
+            more: String::new(),
+            memory_bytes: 64 << 20,
+            certificate: None,
+            http2: false,
+            registries: ["contoso", "fabrikam"].map(str::to_owned).into(),
+        }
     }
 }
 
@@ -67,7 +78,7 @@ impl Stamp {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts a stamp whose registries `contoso` and `fabrikam` anybody may pull from.
+    /// Starts a stamp whose registries anybody may pull from.
     ///
     /// # Panics
     /// If a node is not ready within 30 s.
@@ -94,7 +105,8 @@ impl Stamp {
             });
         }
         let bindings = dir.path().join("bindings.json");
-        std::fs::write(&bindings, snapshot(&nodes[1..]).to_string()).expect("a file can be written");
+        std::fs::write(&bindings, snapshot(&nodes[1..], &options.registries).to_string())
+            .expect("a file can be written");
         for node in &nodes {
             node.write_config(dir.path(), &options);
         }
@@ -122,13 +134,13 @@ impl Stamp {
     }
 }
 
-/// The bindings of two registries to a stamp of these nodes.
-fn snapshot(nodes: &[Node]) -> serde_json::Value {
+/// The bindings of these registries to a stamp of these nodes.
+fn snapshot(nodes: &[Node], registries: &[String]) -> serde_json::Value {
     let nodes: Vec<_> = nodes
         .iter()
         .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
         .collect();
-    let bindings: Vec<_> = ["contoso", "fabrikam"]
+    let bindings: Vec<_> = registries
         .iter()
         .map(|name| {
             json!({
@@ -205,9 +217,14 @@ impl Node {
 
     /// The lines of its access log that name this request's path, parsed.
     pub fn access(&self, path: &str) -> Vec<serde_json::Value> {
+        self.access_log().into_iter().filter(|line| line.to_string().contains(path)).collect()
+    }
+
+    /// Every line of its access log, parsed.
+    pub fn access_log(&self) -> Vec<serde_json::Value> {
         let lines = self.log();
         let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        lines.filter(|line| line["target"] == "access" && line.to_string().contains(path)).collect()
+        lines.filter(|line| line["target"] == "access").collect()
     }
 
     /// What its `/metrics` shows now.
@@ -244,6 +261,7 @@ impl Node {
             let (cert, key) = (cert.display(), key.display());
             text += &format!("tls = [\"{tls}\"]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
         }
+        text += &format!("http2 = {}\n", options.http2);
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
              [tenancy]\npath = true\n[accounts.acct]\nkind = \"local\"\npath = \"{dir}/storage\"\n\
