@@ -20,8 +20,11 @@ use crate::body::Body;
 use crate::config::{Account, BindingsSource, Config, Listen};
 use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
+use crate::fit;
 use crate::front::Front;
+use crate::holdings::Holdings;
 use crate::identify::Tenancy;
+use crate::layout::Laid;
 use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
@@ -29,6 +32,7 @@ use crate::pull::{Puller, PullerParts};
 use crate::resolve::Stores;
 use crate::store::local::LocalFolder;
 use crate::tls::Certificate;
+use crate::upstream::Upstream;
 
 /// How long a connection may take to end once it is cut.
 const CUT_WINDOW: Duration = Duration::from_secs(5);
@@ -62,7 +66,8 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     let BindingsSource::File { path } = &config.bindings;
     let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
     certificate(&config.listen)?;
-    stores(config)?;
+    fit::check(&table, config.tenancy.default_registry.as_ref(), &stores(config)?)
+        .map_err(|unfit| Failure::new(Exit::Input, unfit))?;
     let mut text = String::new();
     let node = &config.node;
     let place = match &node.stamp {
@@ -85,8 +90,11 @@ pub fn check(config: &Config) -> Result<String, Failure> {
         path.display(),
         snapshot.revision
     );
-    for (name, Account::Local { path }) in &config.accounts {
-        let _ = writeln!(text, "account {name}: {}", path.display());
+    for (name, account) in &config.accounts {
+        let _ = match account {
+            Account::Local { path } => writeln!(text, "account {name}: {}", path.display()),
+            Account::Registry(upstream) => writeln!(text, "account {name}: {}", upstream.url),
+        };
     }
     match &config.cache.disk {
         Some(disk) => {
@@ -294,10 +302,20 @@ fn certificate(listen: &Listen) -> Result<Option<Arc<Certificate>>, Failure> {
 
 fn stores(config: &Config) -> Result<Stores, Failure> {
     let mut stores = Stores::default();
-    for (name, Account::Local { path }) in &config.accounts {
-        let folder = LocalFolder::open(path)
-            .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
-        stores.insert(name.clone(), Arc::new(folder));
+    for (name, account) in &config.accounts {
+        let holdings: Arc<dyn Holdings> = match account {
+            Account::Local { path } => {
+                let folder = LocalFolder::open(path)
+                    .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
+                Laid::over(Arc::new(folder))
+            }
+            Account::Registry(settings) => {
+                let upstream = Upstream::open(name, settings)
+                    .map_err(|error| Failure::new(Exit::Input, format!("accounts.{name}.{error}")))?;
+                Arc::new(upstream)
+            }
+        };
+        stores.insert(name.clone(), holdings);
     }
     Ok(stores)
 }
@@ -320,7 +338,11 @@ fn show_cache(cache: Option<&Cache>) -> Arc<dyn Fn() + Send + Sync> {
 
 fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     let zone = config.node.zone.parse().map_err(|error| Failure::new(Exit::Config, error))?;
-    Ok(Tenancy { zone, path_tenancy: config.tenancy.path })
+    Ok(Tenancy {
+        zone,
+        path_tenancy: config.tenancy.path,
+        default_registry: config.tenancy.default_registry.clone(),
+    })
 }
 
 fn puller(

@@ -8,13 +8,16 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use dataproxy_router_api::{Binding, Epoch, RegistryName, Revision, Snapshot, Stamp, StampName};
+use dataproxy_router_api::{
+    Binding, Epoch, RegistryHost, RegistryName, Revision, Snapshot, Stamp, StampName,
+};
 
 /// A snapshot, indexed for look-ups.
 #[derive(Debug)]
 pub struct Table {
     snapshot: Snapshot,
     by_registry: HashMap<RegistryName, usize>,
+    by_host: HashMap<RegistryHost, usize>,
 }
 
 impl Table {
@@ -26,7 +29,11 @@ impl Table {
             .enumerate()
             .map(|(at, binding)| (binding.registry.clone(), at))
             .collect();
-        Self { snapshot, by_registry }
+        let hosts = |(at, binding): (usize, &Binding)| {
+            binding.hosts.iter().map(move |host| (host.clone(), at)).collect::<Vec<_>>()
+        };
+        let by_host = snapshot.bindings.iter().enumerate().flat_map(hosts).collect();
+        Self { snapshot, by_registry, by_host }
     }
 
     /// The binding of `registry`, a name or its text, if it has one.
@@ -36,6 +43,12 @@ impl Table {
         Q: Hash + Eq + ?Sized,
     {
         self.by_registry.get(registry).map(|at| &self.snapshot.bindings[*at])
+    }
+
+    /// The binding that is known by `host`, a canonical one: with this port, or without any.
+    pub fn binding_by_host(&self, host: &str, port: Option<u16>) -> Option<&Binding> {
+        let with_port = port.and_then(|port| self.by_host.get(format!("{host}:{port}").as_str()));
+        with_port.or_else(|| self.by_host.get(host)).and_then(|at| self.snapshot.bindings.get(*at))
     }
 
     /// The stamp of this name.

@@ -5,7 +5,7 @@
 //! `docs/configuration.md` is checked against these types.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use dataproxy_cache::CacheConfig;
@@ -16,6 +16,7 @@ use crate::content::Freshness;
 use crate::identify::Zone;
 use crate::pull::ANSWER_MAX;
 
+mod account;
 mod error;
 pub mod reference;
 mod section;
@@ -26,7 +27,7 @@ use error::{Invalid, Places};
 pub use section::{
     Account, Accounts, Admin, BindingsSource, Drain, Forwarding, Listen, Log, LogFormat, Node, Tenancy,
 };
-use section::{AccountKind, AccountSection, CacheSection, FreshnessSection};
+use section::{AccountSection, CacheSection, FreshnessSection};
 
 /// All settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +116,7 @@ impl Written {
             .accounts
             .into_iter()
             .map(|(name, section)| {
-                let account = account(&name, section, folder)?;
+                let account = section.resolve(&name, folder)?;
                 Ok((name, account))
             })
             .collect::<Result<Accounts, Invalid>>()?;
@@ -143,20 +144,6 @@ impl Written {
         };
         check(&config)?;
         Ok(config)
-    }
-}
-
-fn account(name: &AccountName, section: AccountSection, folder: &Path) -> Result<Account, Invalid> {
-    match section.kind {
-        AccountKind::Local => {
-            let path: PathBuf = section.path.ok_or_else(|| {
-                Invalid::new(
-                    format!("accounts.{name}.path"),
-                    "missing; an account of kind \"local\" needs the path of its folder",
-                )
-            })?;
-            Ok(Account::Local { path: folder.join(path) })
-        }
     }
 }
 

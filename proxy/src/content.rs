@@ -8,20 +8,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_cache::{BlobKey, Digest, Origin, Scope, Source};
+use dataproxy_cache::{BlobKey, Digest, Scope, Source};
 
+use crate::holdings::Claim;
 use crate::name::{Reference, Repository, Tag};
 use crate::refusal::Refusal;
 use crate::resolve::ResolvedStamp;
 
-mod attempt;
 mod freshness;
 mod link;
 
-pub(crate) use attempt::{LIST_PATIENCE, attempt};
 pub use freshness::Freshness;
-pub(crate) use link::names_a_digest;
-use link::{LinkKey, Links, Which};
+use link::{LinkKey, Links};
 
 /// A blob that the permitted repository owns.
 #[derive(Clone, Debug)]
@@ -96,9 +94,9 @@ impl Content {
     /// [`Refusal::BlobUnknown`] if it does not; a storage refusal if that cannot be known.
     pub async fn blob(&self, at: &ResolvedStamp<'_>, digest: &Digest) -> Result<OwnedBlob, Refusal> {
         let cover = self.freshness.stale_link;
-        self.owned(at, Which::Layer(digest.clone()), digest, cover, Refusal::BlobUnknown).await?;
-        let (key, source) = bytes_of(at, digest);
-        Ok(OwnedBlob { key, source })
+        self.owned(at, Claim::Blob(digest.clone()), digest, cover, Refusal::BlobUnknown).await?;
+        let source = Arc::clone(at.holdings()).blob(at.place(), digest);
+        Ok(OwnedBlob { key: blob_key(at, digest), source })
     }
 
     /// The manifest that `reference` means, if the repository owns it.
@@ -116,15 +114,14 @@ impl Content {
         };
         // A tag of the repository that is covered would be of no use without the link to its manifest.
         let cover = if stale.is_some() { self.freshness.stale_tag } else { self.freshness.stale_link };
-        self.owned(at, Which::Revision(digest.clone()), &digest, cover, Refusal::ManifestUnknown).await?;
-        let (key, source) = bytes_of(at, &digest);
-        Ok(OwnedManifest { key, source, stale })
+        self.owned(at, Claim::Manifest(digest.clone()), &digest, cover, Refusal::ManifestUnknown).await?;
+        let source = Arc::clone(at.holdings()).manifest(at.place(), &digest);
+        Ok(OwnedManifest { key: blob_key(at, &digest), source, stale })
     }
 
     async fn tagged(&self, at: &ResolvedStamp<'_>, tag: &Tag) -> Result<(Digest, Option<Duration>), Refusal> {
-        let object = || at.layout().tag_link(at.repository(), tag);
-        let (key, cover) = (link_key(at, Which::Tag(tag.clone())), self.freshness.stale_tag);
-        let link = self.links.read(key, at.store(), object, cover, &self.freshness).await;
+        let (key, cover) = (link_key(at, Claim::Tag(tag.clone())), self.freshness.stale_tag);
+        let link = self.links.read(key, &**at.holdings(), cover, &self.freshness).await;
         let link = link.map_err(|error| Refusal::of_origin(&error, Refusal::ManifestUnknown))?;
         Ok((link.digest.ok_or(Refusal::ManifestUnknown)?, link.stale))
     }
@@ -133,22 +130,13 @@ impl Content {
     async fn owned(
         &self,
         at: &ResolvedStamp<'_>,
-        which: Which,
+        claim: Claim,
         digest: &Digest,
         cover: Duration,
         absent: Refusal,
     ) -> Result<(), Refusal> {
-        let key = link_key(at, which);
-        let is_layer = matches!(key.which, Which::Layer(_));
-        let object = || {
-            let (layout, repository) = (at.layout(), at.repository());
-            if is_layer {
-                layout.layer_link(repository, digest)
-            } else {
-                layout.revision_link(repository, digest)
-            }
-        };
-        match self.links.read(key, at.store(), object, cover, &self.freshness).await {
+        let key = link_key(at, claim);
+        match self.links.read(key, &**at.holdings(), cover, &self.freshness).await {
             Ok(link) if link.digest.as_ref() == Some(digest) => Ok(()),
             Ok(_) => Err(absent),
             Err(error) => Err(Refusal::of_origin(&error, absent)),
@@ -156,18 +144,16 @@ impl Content {
     }
 }
 
-fn link_key(at: &ResolvedStamp<'_>, which: Which) -> LinkKey {
+fn link_key(at: &ResolvedStamp<'_>, claim: Claim) -> LinkKey {
     let placement = &at.binding().placement;
     LinkKey {
         account: placement.account.clone(),
         container: placement.container.as_str().into(),
         repository: Repository::clone(at.repository()),
-        which,
+        claim,
     }
 }
 
-fn bytes_of(at: &ResolvedStamp<'_>, digest: &Digest) -> (BlobKey, Source) {
-    let scope = Scope::new(at.binding().registry.as_str());
-    let origin = Arc::clone(at.store()) as Arc<dyn Origin>;
-    (BlobKey { scope, digest: digest.clone() }, Source { origin, object: at.layout().blob(digest) })
+fn blob_key(at: &ResolvedStamp<'_>, digest: &Digest) -> BlobKey {
+    BlobKey { scope: Scope::new(at.binding().registry.as_str()), digest: digest.clone() }
 }

@@ -12,7 +12,7 @@ pub enum Exit {
     Usage,
     /// It ended at the drain deadline, or at a second signal, and cut pulls that still ran.
     Cut,
-    /// An input file is missing or bad: the bindings, the certificate or its key.
+    /// An input is missing or bad: the bindings, the certificate or its key, an account's password or authorities.
     Input,
     /// An address cannot be listened on.
     Listen,
@@ -59,7 +59,9 @@ impl Exit {
             Self::Cut => {
                 "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
             }
-            Self::Input => "The bindings file, the certificate or its key is missing or bad",
+            Self::Input => {
+                "The bindings file, the certificate or its key, or an account's password or authorities are missing or bad, or they do not fit each other"
+            }
             Self::Listen => "An address cannot be listened on; the message names the setting that moves it",
             Self::Folder => "The folder of a storage account or of the cache cannot be used",
             Self::System => "The system gave no thread or runtime",

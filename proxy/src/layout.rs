@@ -7,6 +7,12 @@ use dataproxy_cache::{Algorithm, Digest, ObjectName};
 
 use crate::name::{Repository, Tag};
 
+mod laid;
+mod link_file;
+mod tag_folders;
+
+pub use laid::Laid;
+
 /// The object names of one registry's content.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'c> {

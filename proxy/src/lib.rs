@@ -4,6 +4,7 @@ pub mod accept;
 pub mod account;
 pub mod admin;
 pub mod app;
+mod attempt;
 pub mod bindings;
 mod blob;
 pub mod body;
@@ -14,7 +15,9 @@ pub mod content;
 #[cfg(test)]
 mod documented;
 pub mod exit;
+mod fit;
 pub mod front;
+pub mod holdings;
 pub mod identify;
 pub mod layout;
 pub mod lifecycle;
@@ -39,6 +42,8 @@ mod stream;
 mod tags;
 pub mod telemetry;
 pub mod tls;
+mod trust;
+pub mod upstream;
 mod watch;
 
 pub use cli::main_with_args;

@@ -122,7 +122,11 @@ impl Puller {
         let permit = permit::grant(Caller::Anonymous, &identified, repository)?;
         let at = resolve(permit, &self.stores, self.stamp.as_ref())?;
         account.resolved(&at);
-        self.answer(&request, &at, parts, account).await
+        let answer = self.answer(&request, &at, parts, account).await;
+        answer.map_err(|refusal| match refusal {
+            Refusal::StorageDenied => at.holdings().denied(),
+            refusal => refusal,
+        })
     }
 
     async fn answer(

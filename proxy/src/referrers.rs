@@ -1,8 +1,8 @@
 //! The manifests that refer to a digest: signatures, SBOMs and the like (OCI distribution-spec 1.1, "Listing Referrers").
 //!
 //! The storage layout has no such list, so it is made by walking the repository's manifests and reading whose
-//! `subject` is which; it then serves all subjects of the repository for `tag_ttl`. What clients have written into
-//! the fallback tag `<algorithm>-<hex>` counts as well. An unknown repository has no referrers: the specification
+//! `subject` is which; it then serves all subjects of the repository for `tag_ttl`. An upstream registry is asked for
+//! its own list of the one subject. What clients have written into the fallback tag `<algorithm>-<hex>` counts as well. An unknown repository has no referrers: the specification
 //! wants an empty list, not a 404.
 
 use std::sync::Arc;
@@ -81,7 +81,7 @@ impl Referrers {
         wanted: Wanted<'_>,
         asked: Asked<'_>,
     ) -> Result<Answer, Refusal> {
-        let walk = self.walks.of(content, manifests, at).await?;
+        let walk = self.walks.of(content, manifests, at, wanted.subject).await?;
         let mut found = walk.of(wanted.subject);
         found.extend(in_fallback_tag(content, manifests, at, wanted.subject).await?);
         found.retain(|referrer| wanted.artifact_type.is_none_or(|kind| referrer.is_of_type(kind)));

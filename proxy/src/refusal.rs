@@ -101,6 +101,11 @@ pub enum Refusal {
     /// This node cannot read the registry's storage account.
     #[error("this node is not set up to read the registry's storage account")]
     AccountUnreachable,
+    /// The binding's placement and the account do not fit each other.
+    #[error(
+        "the registry's placement does not fit its account: a storage account needs a container, an upstream registry has none"
+    )]
+    PlacementUnfit,
     /// The storage account asks for less.
     #[error("the registry's storage account is overloaded; try again")]
     StorageThrottled(Option<Duration>),
@@ -113,6 +118,12 @@ pub enum Refusal {
     /// The storage account refuses this node.
     #[error("the registry's storage account refuses this node")]
     StorageDenied,
+    /// The upstream registry refuses this node. It says so of what does not exist as well; its caller is told, as 4xx
+    /// is what docker shows.
+    #[error(
+        "the upstream registry denies the pull: there is no such repository, or it is not open to the username and password that this proxy has there"
+    )]
+    UpstreamDenied,
     /// The storage account answers nonsense, or the content does not match its digest.
     #[error("the registry's storage account holds damaged content")]
     StorageDamaged,
@@ -182,11 +193,12 @@ impl Refusal {
             Self::ManifestInvalid(_) | Self::ManifestTooLarge { .. } => {
                 (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
             }
-            Self::Denied => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Denied | Self::UpstreamDenied => (StatusCode::FORBIDDEN, "DENIED"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
             Self::ForwardedTwice => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
             Self::AccountUnreachable
+            | Self::PlacementUnfit
             | Self::StorageThrottled(_)
             | Self::StorageUnavailable
             | Self::NoNodeReady(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),

@@ -122,8 +122,12 @@ pub struct Request {
     pub target: Target,
     /// The host that the client believes to speak to: lower case, no port, no final dot.
     pub host: Option<String>,
+    /// The port beside the host.
+    pub port: Option<u16>,
     /// `?ns=` as it was sent, decoded.
     pub namespace: Option<String>,
+    /// The `<tenant>` of a path that begins with `/t/<tenant>/v2/`: what an operator has written into a mirror's URL.
+    pub tenant: Option<String>,
 }
 
 impl Request {
@@ -145,13 +149,18 @@ impl Request {
             return Err(Refusal::AddressTooLong(ADDRESS_MAX));
         }
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-        let (namespace, target) = (query.namespace.clone(), target(parts.uri.path(), query)?);
-        Ok(Self { verb, target, host: host(parts)?, namespace })
+        let (tenant, path) = tenant(parts.uri.path());
+        let (namespace, target) = (query.namespace.clone(), target(path, query)?);
+        let (host, port) = match host(parts)? {
+            Some(authority) => (Some(canonical_host(authority.host())), authority.port_u16()),
+            None => (None, None),
+        };
+        Ok(Self { verb, target, host, port, namespace, tenant: tenant.map(str::to_owned) })
     }
 }
 
 /// RFC 9112, 3.2: an absolute-form target (or `:authority`) wins; HTTP/1.1 must have exactly one `Host`.
-fn host(parts: &request::Parts) -> Result<Option<String>, Refusal> {
+fn host(parts: &request::Parts) -> Result<Option<Authority>, Refusal> {
     const MALFORMED: Refusal = Refusal::HostInvalid("the Host header is not a host");
     let mut headers = parts.headers.get_all(header::HOST).iter();
     let (sent, more) = (headers.next(), headers.next());
@@ -169,7 +178,16 @@ fn host(parts: &request::Parts) -> Result<Option<String>, Refusal> {
     if authority.as_str().contains('@') {
         return Err(MALFORMED);
     }
-    Ok(Some(canonical_host(authority.host())))
+    Ok(Some(authority))
+}
+
+/// The tenant that a path is prefixed with, and the path without it.
+fn tenant(path: &str) -> (Option<&str>, &str) {
+    let prefixed = path.strip_prefix("/t/").and_then(|rest| {
+        let (tenant, _) = rest.split_once('/')?;
+        Some((tenant, rest.strip_prefix(tenant)?))
+    });
+    prefixed.map_or((None, path), |(tenant, rest)| (Some(tenant), rest))
 }
 
 /// A host as names are compared: lower case, without the root's dot.

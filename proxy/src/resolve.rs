@@ -5,20 +5,19 @@ use std::sync::Arc;
 
 use dataproxy_router_api::{AccountName, Binding, Epoch, StampName};
 
-use crate::layout::Layout;
+use crate::holdings::{Holdings, Place};
 use crate::name::Repository;
 use crate::permit::Permit;
 use crate::refusal::Refusal;
-use crate::store::Store;
 
-/// The storage accounts that this node can read.
-pub type Stores = HashMap<AccountName, Arc<dyn Store>>;
+/// The accounts that this node can read: storage accounts and upstream registries.
+pub type Stores = HashMap<AccountName, Arc<dyn Holdings>>;
 
 /// A permitted pull, with its stamp and its storage. Only [`resolve`] makes one.
 #[derive(Debug)]
 pub struct ResolvedStamp<'t> {
     permit: Permit<'t>,
-    store: &'t Arc<dyn Store>,
+    holdings: &'t Arc<dyn Holdings>,
     late: bool,
 }
 
@@ -39,13 +38,13 @@ impl<'t> ResolvedStamp<'t> {
     }
 
     /// The account that holds the registry's content.
-    pub fn store(&self) -> &'t Arc<dyn Store> {
-        self.store
+    pub fn holdings(&self) -> &'t Arc<dyn Holdings> {
+        self.holdings
     }
 
-    /// Where in the account things lie.
-    pub fn layout(&self) -> Layout<'t> {
-        Layout::new(&self.permit.binding().placement.container)
+    /// The repository, and where in the account its registry lies.
+    pub fn place(&self) -> Place<'_> {
+        Place { container: &self.permit.binding().placement.container, repository: self.permit.repository() }
     }
 
     /// Whether the registry's home is another stamp than this node's: the client came late, or by old DNS. It is
@@ -58,14 +57,18 @@ impl<'t> ResolvedStamp<'t> {
 /// Finds the storage of a permitted pull. `here` is this node's stamp; a node without one is never late.
 ///
 /// # Errors
-/// [`Refusal::AccountUnreachable`] if this node is not set up for the account.
+/// [`Refusal::AccountUnreachable`] if this node is not set up for the account; [`Refusal::PlacementUnfit`] if the
+/// placement names a container and the account has none, or the other way round.
 pub fn resolve<'t>(
     permit: Permit<'t>,
     stores: &'t Stores,
     here: Option<&StampName>,
 ) -> Result<ResolvedStamp<'t>, Refusal> {
     let binding = permit.binding();
-    let store = stores.get(&binding.placement.account).ok_or(Refusal::AccountUnreachable)?;
+    let holdings = stores.get(&binding.placement.account).ok_or(Refusal::AccountUnreachable)?;
+    if holdings.has_containers() == binding.placement.container.is_empty() {
+        return Err(Refusal::PlacementUnfit);
+    }
     let late = here.is_some_and(|here| *here != binding.home_stamp);
-    Ok(ResolvedStamp { permit, store, late })
+    Ok(ResolvedStamp { permit, holdings, late })
 }

@@ -10,7 +10,7 @@ use dataproxy::bindings::{Bindings, Table};
 use dataproxy::connection::Bounds;
 use dataproxy::content::Freshness;
 use dataproxy::identify::Tenancy;
-use dataproxy::layout::Layout;
+use dataproxy::layout::{Laid, Layout};
 use dataproxy::lifecycle::Lifecycle;
 use dataproxy::pull::{Puller, PullerParts};
 use dataproxy::resolve::Stores;
@@ -40,8 +40,15 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
     let puller = Arc::new(Puller::new(PullerParts {
         bindings: Arc::new(Bindings::new(Table::new(serde_json::from_value(snapshot).expect("a snapshot")))),
         cache: Cache::open(cache).await.expect("a cache"),
-        stores: Stores::from([("one".parse().expect("a name"), Arc::clone(store) as Arc<dyn Store>)]),
-        tenancy: Tenancy { zone: "registry.test".parse().expect("a zone"), path_tenancy: true },
+        stores: Stores::from([(
+            "one".parse().expect("a name"),
+            Laid::over(Arc::clone(store) as Arc<dyn Store>),
+        )]),
+        tenancy: Tenancy {
+            zone: "registry.test".parse().expect("a zone"),
+            path_tenancy: true,
+            default_registry: None,
+        },
         stamp: Some("a".parse().expect("a name")),
         node: "a1".parse().expect("a name"),
         freshness: Freshness::default(),

@@ -100,6 +100,7 @@ pub(crate) fn first_bindings() -> Result<Vec<Binding>, NameError> {
             phase: Phase::Stable,
             placement: Placement { account: account.parse()?, container: registry.to_owned() },
             pull: PullPolicy::Anonymous,
+            hosts: Vec::new(),
         })
     };
     REGISTRIES.into_iter().map(binding).collect()

@@ -5,11 +5,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataproxy_router_api::{AccountName, NodeName, RegionName, Role, StampName};
+use dataproxy_router_api::{AccountName, NodeName, RegionName, RegistryName, Role, StampName};
 use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
+use crate::upstream;
 
 /// `[node]`: who the node is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -131,17 +132,19 @@ pub enum BindingsSource {
 }
 
 /// `[tenancy]`: how registries are named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Tenancy {
     /// Whether a repository's first path segment may name its registry. Default off.
     pub path: bool,
+    /// The registry that a request is for which names none. Default none: such a request is refused.
+    pub default_registry: Option<RegistryName>,
 }
 
-/// `[accounts]`: the storage accounts that the node may read, by name.
+/// `[accounts]`: the storage accounts and upstream registries that the node may read, by name.
 pub type Accounts = BTreeMap<AccountName, Account>;
 
-/// `[accounts.NAME]`: one storage account.
+/// `[accounts.NAME]`: one storage account or upstream registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Account {
     /// A folder in the layout of CNCF distribution.
@@ -149,6 +152,8 @@ pub enum Account {
         /// The folder that holds one folder per container.
         path: PathBuf,
     },
+    /// Another registry, pulled through.
+    Registry(Box<upstream::Settings>),
 }
 
 /// `[accounts.NAME]` as written: which keys a kind needs is checked once they are all read.
@@ -157,13 +162,20 @@ pub enum Account {
 pub(super) struct AccountSection {
     pub(super) kind: AccountKind,
     pub(super) path: Option<PathBuf>,
+    pub(super) url: Option<String>,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) password_env: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) repository_prefix: Option<String>,
 }
 
-/// What a storage account is.
+/// What an account is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum AccountKind {
     Local,
+    Registry,
 }
 
 /// `[cache]` as written.

@@ -44,7 +44,7 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
         ),
         (
             "[tenancy]\npaths = true",
-            "/etc/dataproxy/node.toml:7: tenancy.paths: unknown setting `paths`, expected `path`",
+            "/etc/dataproxy/node.toml:7: tenancy.paths: unknown setting `paths`, expected `path` or `default_registry`",
         ),
         (
             "[listen]\npull = [\"localhost\"]",
@@ -96,7 +96,47 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
         ),
         (
             "[accounts.main]\nkind = \"ftp\"",
-            "/etc/dataproxy/node.toml:7: accounts.main.kind: unknown variant `ftp`, expected `local`",
+            "/etc/dataproxy/node.toml:7: accounts.main.kind: unknown variant `ftp`, expected `local` or `registry`",
+        ),
+        (
+            "[accounts.main]\nkind = \"local\"\npath = \"x\"\nca_file = \"ca.pem\"",
+            "/etc/dataproxy/node.toml:9: accounts.main.ca_file: set, but an account of kind \"local\" is a folder and has none",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"",
+            "/etc/dataproxy/node.toml:6: accounts.hub.url: missing; an account of kind \"registry\" needs the URL of the registry",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"docker.io\"",
+            "/etc/dataproxy/node.toml:8: accounts.hub.url: \"docker.io\" is not a registry's URL; http:// or https://, a host",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://me:secret@a\"",
+            "/etc/dataproxy/node.toml:8: accounts.hub.url: it holds a user; set username and password_file or password_env",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\npath = \"x\"",
+            "/etc/dataproxy/node.toml:9: accounts.hub.path: set, but an account of kind \"registry\" has a url and no folder",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\nusername = \"me\"",
+            "/etc/dataproxy/node.toml:9: accounts.hub.username: set without a password; name its place by password_file or password_env",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\npassword_env = \"P\"",
+            "/etc/dataproxy/node.toml:6: accounts.hub.username: missing; a password belongs to a username",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\nusername = \"me\"\npassword_env = \"P\"\npassword_file = \"p\"",
+            "/etc/dataproxy/node.toml:10: accounts.hub.password_env: set beside password_file; a password has one place",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"http://a\"\nca_file = \"ca.pem\"",
+            "/etc/dataproxy/node.toml:9: accounts.hub.ca_file: set, but the url is not https; there is nobody to vouch for",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\nrepository_prefix = \"../x\"",
+            "/etc/dataproxy/node.toml:9: accounts.hub.repository_prefix: a repository is 1 to 255 characters",
         ),
         (
             "[log]\nlevel = \"loud\"",

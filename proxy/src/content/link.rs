@@ -1,39 +1,25 @@
-//! Link files: read from storage once for all who ask, remembered for as long as [`Freshness`] allows.
+//! Links, from a repository to what it owns: asked for once for all who want to know, remembered for as long as
+//! [`Freshness`] allows.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_cache::{Digest, ObjectName, OriginError, OriginErrorKind};
+use dataproxy_cache::{Digest, OriginError, OriginErrorKind};
 use dataproxy_router_api::AccountName;
-use futures_util::{FutureExt, TryStreamExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::{Freshness, attempt};
-use crate::name::{Repository, Tag};
-use crate::store::Store;
+use super::Freshness;
+use crate::attempt::attempt;
+use crate::holdings::{Claim, Found, Holdings, Place};
+use crate::name::Repository;
 
-/// Longest link that is read, in bytes: the longest digest is 135.
-const LINK_MAX: u64 = 256;
 /// Memory for remembered links, in bytes.
 const MEMORY_BYTES: u64 = 16 << 20;
 /// How long storage has for one link. A pull reads up to two, one after the other, within `pull::ANSWER_MAX`.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long it has if an older answer can be given instead.
 const COVERED_PATIENCE: Duration = Duration::from_secs(2);
-/// Reads of a link that is being written, the first included, and the wait between two of them. A registry cuts a
-/// tag's link and then writes it; between the two it is empty.
-const SETTLE_READS: u32 = 6;
-const SETTLE_WAIT: Duration = Duration::from_millis(40);
 /// How long a link may go on holding no digest before what it said until then is forgotten.
 const UNREADABLE_COVER: Duration = Duration::from_secs(2);
-
-/// Which link of a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Which {
-    Layer(Digest),
-    Revision(Digest),
-    Tag(Tag),
-}
 
 /// A link, wherever its registry is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +27,7 @@ pub(super) struct LinkKey {
     pub(super) account: AccountName,
     pub(super) container: Box<str>,
     pub(super) repository: Repository,
-    pub(super) which: Which,
+    pub(super) claim: Claim,
 }
 
 impl LinkKey {
@@ -126,8 +112,7 @@ impl Links {
     pub(super) async fn read(
         &self,
         key: LinkKey,
-        store: &Arc<dyn Store>,
-        object: impl FnOnce() -> ObjectName,
+        holdings: &dyn Holdings,
         cover: Duration,
         freshness: &Freshness,
     ) -> Result<Link, OriginError> {
@@ -137,29 +122,30 @@ impl Links {
         {
             return entry.link();
         }
-        let ttl = if matches!(key.which, Which::Tag(_)) { freshness.tag_ttl } else { freshness.link_ttl };
         let known = known.and_then(|entry| entry.known);
-        let ask = ask(store, object(), known, cover, ttl, freshness.negative_ttl);
+        let ask = ask(holdings, &key, known, cover, freshness);
         let is_old = |entry: &Entry| !entry.is_current(cover);
-        self.entries.entry(key).or_insert_with_if(ask, is_old).await.into_value().link()
+        self.entries.entry_by_ref(&key).or_insert_with_if(ask, is_old).await.into_value().link()
     }
 }
 
 async fn ask(
-    store: &Arc<dyn Store>,
-    object: ObjectName,
+    holdings: &dyn Holdings,
+    key: &LinkKey,
     known: Option<Known>,
     cover: Duration,
-    ttl: Duration,
-    negative_ttl: Duration,
+    freshness: &Freshness,
 ) -> Entry {
+    let LinkKey { container, repository, claim, .. } = key;
+    let place = Place { container, repository };
+    let ttl = if matches!(claim, Claim::Tag(_)) { freshness.tag_ttl } else { freshness.link_ttl };
+    let negative_ttl = freshness.negative_ttl;
     let covers = |known: &Known| known.at.elapsed() <= cover;
     let patience = if known.as_ref().is_some_and(covers) { COVERED_PATIENCE } else { PATIENCE };
-    let read = attempt(patience, || read_settled(&**store, &object).boxed()).await;
+    let read = attempt(patience, || holdings.find(place, claim)).await;
     let now = Instant::now();
     let after = |keep: Duration| now.checked_add(keep).unwrap_or(now);
     let entry = |said, known, keep| Entry { said, known, covered: false, ask_after: after(keep) };
-    let object = object.as_str();
     match read {
         Ok(Found::Digest(digest)) => {
             let known = Known { digest: digest.clone(), at: now, unreadable_since: None };
@@ -168,24 +154,24 @@ async fn ask(
         Ok(Found::Absent) => entry(Ok(None), None, negative_ttl),
         Ok(Found::Unreadable) => match known {
             Some(known) if covers(&known) && known.unreadable_for(now) < UNREADABLE_COVER => {
-                tracing::warn!(object, "a link holds no digest; what it said before is used");
+                tracing::warn!(?claim, %repository, "a link holds no digest; what it said before is used");
                 let since = known.unreadable_since.or(Some(now));
                 Entry::covered(Known { unreadable_since: since, ..known }, now)
             }
             // Never remembered as an absence: it may be whole a moment later.
             _ => {
-                tracing::warn!(object, "a link holds no digest and counts as absent");
+                tracing::warn!(?claim, %repository, "a link holds no digest and counts as absent");
                 entry(Ok(None), None, Duration::ZERO)
             }
         },
         Err(error) => match known {
             Some(known) if covers(&known) && may_be_covered(error.kind) => {
-                tracing::warn!(object, %error, "storage does not answer; what a link said before is used");
+                tracing::warn!(?claim, %repository, %error, "storage does not answer; what a link said before is used");
                 Entry::covered(known, after(negative_ttl))
             }
             // Those who waited together fail together; whoever comes next asks again.
             known => {
-                tracing::warn!(object, %error, "a link cannot be read");
+                tracing::warn!(?claim, %repository, %error, "a link cannot be read");
                 entry(Err(error), known, Duration::ZERO)
             }
         },
@@ -194,50 +180,4 @@ async fn ask(
 
 fn may_be_covered(kind: OriginErrorKind) -> bool {
     kind.is_transient() || kind == OriginErrorKind::Changed
-}
-
-/// What stands in a link's place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
-    Digest(Digest),
-    /// There is no link.
-    Absent,
-    /// There is one that holds no digest: it is empty, cut, too long, or something else.
-    Unreadable,
-}
-
-/// Whether a link is there and names a digest, as a pull would find it; not remembered.
-///
-/// # Errors
-/// Storage's own; the caller bounds the time and tries again.
-pub(crate) async fn names_a_digest(store: &dyn Store, object: &ObjectName) -> Result<bool, OriginError> {
-    Ok(matches!(read_settled(store, object).await?, Found::Digest(_)))
-}
-
-/// Reads a link, and again for a moment while it looks as if it was being written.
-async fn read_settled(store: &dyn Store, object: &ObjectName) -> Result<Found, OriginError> {
-    for _ in 1..SETTLE_READS {
-        match read_once(store, object).await {
-            Ok(Found::Unreadable) => {}
-            Err(error) if error.kind == OriginErrorKind::Changed => {}
-            settled => return settled,
-        }
-        sleep(SETTLE_WAIT).await;
-    }
-    read_once(store, object).await
-}
-
-async fn read_once(store: &dyn Store, object: &ObjectName) -> Result<Found, OriginError> {
-    let read = match store.get(object, 0..LINK_MAX, None).await {
-        Ok(read) => read,
-        Err(error) if error.kind == OriginErrorKind::NotFound => return Ok(Found::Absent),
-        Err(error) => return Err(error),
-    };
-    if read.size > LINK_MAX {
-        return Ok(Found::Unreadable);
-    }
-    let parts: Vec<bytes::Bytes> = read.body.try_collect().await?;
-    let text = parts.concat();
-    let digest = std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok());
-    Ok(digest.map_or(Found::Unreadable, Found::Digest))
 }

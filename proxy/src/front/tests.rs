@@ -54,7 +54,8 @@ impl Region {
     async fn start(settings: Forwarding) -> Self {
         let nodes = vec![Node::start().await, Node::start().await, Node::start().await];
         let bindings = Arc::new(Bindings::new(snapshot(1, "a", &nodes)));
-        let tenancy = Tenancy { zone: "registry.test".parse().unwrap(), path_tenancy: true };
+        let tenancy =
+            Tenancy { zone: "registry.test".parse().unwrap(), path_tenancy: true, default_registry: None };
         let front = Front::new("front".parse().unwrap(), tenancy, Arc::clone(&bindings), settings);
         let (life, watching) = (Lifecycle::default(), Arc::clone(&front));
         life.advance(State::Ready);

@@ -10,6 +10,8 @@ fn table() -> Table {
         "bindings": [
             {"registry": "contoso", "home_stamp": "a", "epoch": 1, "placement": {"account": "one", "container": "c"}},
             {"registry": "fabrikam", "home_stamp": "a", "epoch": 1, "placement": {"account": "one", "container": "f"}},
+            {"registry": "hub", "home_stamp": "a", "epoch": 1, "placement": {"account": "upstream"},
+             "hosts": ["docker.io", "registry.corp:5000"]},
         ],
     }))
     .expect("a snapshot");
@@ -17,16 +19,21 @@ fn table() -> Table {
     Table::new(snapshot)
 }
 
-fn tenancy(path_tenancy: bool) -> Tenancy {
-    Tenancy { zone: "registry.test".parse().expect("a zone"), path_tenancy }
+fn tenancy(path_tenancy: bool, default: Option<&str>) -> Tenancy {
+    let default_registry = default.map(|name| name.parse().expect("a name"));
+    Tenancy { zone: "registry.test".parse().expect("a zone"), path_tenancy, default_registry }
 }
 
 /// Registry, repository and what named it; or the refusal's code.
 fn find(host: &str, address: &str, path_tenancy: bool) -> Result<Option<String>, &'static str> {
+    find_by(host, address, &tenancy(path_tenancy, None))
+}
+
+fn find_by(host: &str, address: &str, tenancy: &Tenancy) -> Result<Option<String>, &'static str> {
     let request = http::Request::get(address).header("Host", host).body(()).expect("a request");
     let request = Request::parse(&request.into_parts().0, false).map_err(|refusal| refusal.code())?;
     let table = table();
-    let found = identify(&request, &tenancy(path_tenancy), &table).map_err(|refusal| refusal.code())?;
+    let found = identify(&request, tenancy, &table).map_err(|refusal| refusal.code())?;
     Ok(found.map(|found| {
         let repository = found.repository.map(|name| name.to_string()).unwrap_or_default();
         format!("{} {} {}", found.binding.registry, repository, found.named_by.as_str())
@@ -68,7 +75,7 @@ fn a_name_that_is_not_in_the_table_is_unknown_and_never_falls_through() {
         ("a.contoso.registry.test", "/v2/app/tags/list"),
         ("west.data.registry.test", "/v2/app/tags/list"),
         (".registry.test", "/v2/app/tags/list"),
-        ("127.0.0.1", "/v2/contoso/app/tags/list?ns=docker.io"),
+        ("127.0.0.1", "/v2/contoso/app/tags/list?ns=ghcr.io"),
         ("127.0.0.1", "/v2/contoso/app/tags/list?ns=169.254.169.254"),
         ("127.0.0.1", "/v2/contoso/app/tags/list?ns=registry.test"),
         ("127.0.0.1", "/v2/contoso/app/tags/list?ns=contoso"),
@@ -84,11 +91,73 @@ fn a_name_that_is_not_in_the_table_is_unknown_and_never_falls_through() {
 }
 
 #[test]
+fn a_registry_is_known_by_the_hosts_that_its_binding_lists_and_by_no_other() {
+    for (host, address, found) in [
+        ("127.0.0.1:5000", "/v2/library/app/tags/list?ns=docker.io", Ok("hub library/app ns")),
+        ("127.0.0.1:5000", "/v2/library/app/tags/list?ns=Docker.io:443", Ok("hub library/app ns")),
+        ("docker.io", "/v2/library/app/tags/list", Ok("hub library/app host")),
+        ("DOCKER.IO.:5000", "/v2/contoso/app/tags/list", Ok("hub contoso/app host")),
+        ("127.0.0.1", "/v2/app/tags/list?ns=registry.corp:5000", Ok("hub app ns")),
+        ("registry.corp:5000", "/v2/app/tags/list", Ok("hub app host")),
+        ("127.0.0.1", "/v2/contoso/app/tags/list?ns=registry.corp", Err("NAME_UNKNOWN")),
+        ("127.0.0.1", "/v2/contoso/app/tags/list?ns=registry.corp:5001", Err("NAME_UNKNOWN")),
+        ("127.0.0.1", "/v2/contoso/app/tags/list?ns=registry-1.docker.io", Err("NAME_UNKNOWN")),
+        ("127.0.0.1", "/v2/contoso/app/tags/list?ns=index.docker.io", Err("NAME_UNKNOWN")),
+        ("127.0.0.1", "/v2/contoso/app/tags/list?ns=u@docker.io", Err("NAME_UNKNOWN")),
+    ] {
+        let found = found.map(|text| Some(text.to_owned()));
+        assert_eq!(find(host, address, true), found, "{host} {address}");
+    }
+}
+
+#[test]
+fn a_mirrors_path_prefix_decides_before_all_else() {
+    for (host, address, found) in [
+        ("127.0.0.1", "/t/fabrikam/v2/contoso/app/tags/list", Ok("fabrikam contoso/app prefix")),
+        ("127.0.0.1", "/t/hub/v2/library/app/tags/list?ns=docker.io", Ok("hub library/app prefix")),
+        ("contoso.registry.test", "/t/fabrikam/v2/app/tags/list?ns=docker.io", Ok("fabrikam app prefix")),
+        ("127.0.0.1", "/t/hub/v2/", Ok("hub  prefix")),
+        ("127.0.0.1", "/t/nobody/v2/contoso/app/tags/list?ns=docker.io", Err("NAME_UNKNOWN")),
+        ("contoso.registry.test", "/t/Fabrikam/v2/app/tags/list", Err("NAME_UNKNOWN")),
+        ("contoso.registry.test", "/t//v2/app/tags/list", Err("NAME_UNKNOWN")),
+        ("contoso.registry.test", "/t/../v2/app/tags/list", Err("NAME_UNKNOWN")),
+        ("contoso.registry.test", "/t/v2/app/tags/list", Err("UNSUPPORTED")),
+        ("contoso.registry.test", "/t/fabrikam/v1/app/tags/list", Err("UNSUPPORTED")),
+    ] {
+        let found = found.map(|text| Some(text.to_owned()));
+        assert_eq!(find(host, address, true), found, "{host} {address}");
+    }
+}
+
+#[test]
+fn the_default_registry_is_meant_where_nothing_names_one_and_a_bound_path_goes_before_it() {
+    for (host, address, path, found) in [
+        ("127.0.0.1:5000", "/v2/library/app/tags/list", false, Ok("hub library/app default")),
+        ("127.0.0.1:5000", "/v2/app/tags/list", true, Ok("hub app default")),
+        ("127.0.0.1:5000", "/v2/library/app/tags/list", true, Ok("hub library/app default")),
+        ("127.0.0.1:5000", "/v2/contoso/app/tags/list", true, Ok("contoso app path")),
+        ("127.0.0.1:5000", "/v2/contoso/app/tags/list", false, Ok("hub contoso/app default")),
+        ("127.0.0.1:5000", "/v2/contoso/tags/list", true, Ok("hub contoso default")),
+        ("127.0.0.1", "/v2/app/tags/list?ns=fabrikam.registry.test", false, Ok("fabrikam app ns")),
+        ("127.0.0.1", "/v2/app/tags/list?ns=ghcr.io", false, Err("NAME_UNKNOWN")),
+        ("nobody.registry.test", "/v2/app/tags/list", false, Err("NAME_UNKNOWN")),
+        ("127.0.0.1", "/t/nobody/v2/app/tags/list", false, Err("NAME_UNKNOWN")),
+    ] {
+        let found = found.map(|text| Some(text.to_owned()));
+        assert_eq!(find_by(host, address, &tenancy(path, Some("hub"))), found, "{host} {address} {path}");
+    }
+    let ping = find_by("127.0.0.1", "/v2/", &tenancy(true, Some("hub")));
+    assert_eq!(ping, Ok(None), "any endpoint may answer a ping");
+    let unbound = find_by("127.0.0.1", "/v2/library/app/tags/list", &tenancy(false, Some("nobody")));
+    assert_eq!(unbound, Err("NAME_UNKNOWN"));
+}
+
+#[test]
 fn the_refusal_of_a_request_without_a_registry_says_how_to_name_one() {
     let request =
         http::Request::get("/v2/app/tags/list").header("Host", "127.0.0.1").body(()).expect("a request");
     let request = Request::parse(&request.into_parts().0, false).expect("valid");
-    let refusal = identify(&request, &tenancy(true), &table()).expect_err("no registry");
+    let refusal = identify(&request, &tenancy(true, None), &table()).expect_err("no registry");
     let message = refusal.to_string();
     assert!(message.contains("<registry>.registry.test") && message.contains("/v2/<registry>/"), "{message}");
 }
@@ -109,7 +178,7 @@ proptest! {
         let ns: String = form_urlencoded::byte_serialize(ns.as_bytes()).collect();
         let address = format!("/v2/contoso/app/manifests/v1?ns={ns}");
         if let Ok(Some(found)) = find(&host, &address, path_tenancy) {
-            prop_assert!(found.starts_with("contoso ") || found.starts_with("fabrikam "));
+            prop_assert!(["contoso ", "fabrikam ", "hub "].iter().any(|name| found.starts_with(name)));
         }
     }
 }

@@ -139,6 +139,20 @@ pub const METRICS: &[Metric] = &[
         "Body bytes received from storage accounts",
     ),
     metric("dataproxy_cache_origin_retries_total", Counter, "1", "", "Ranged reads that were tried again"),
+    metric(
+        "dataproxy_upstream_requests_total",
+        Counter,
+        "1",
+        "account; kind = blob, manifest, tags, referrers, token; status = the answer's, or none",
+        "Requests sent to upstream registries, and to where those led",
+    ),
+    metric(
+        "dataproxy_upstream_tokens_total",
+        Counter,
+        "1",
+        "outcome = ok, denied, throttled, unavailable, timeout, protocol",
+        "Tokens asked for",
+    ),
     metric("dataproxy_cache_fills_running", Gauge, "1", "", "Fills running"),
     metric("dataproxy_cache_fills_started_total", Counter, "1", "", "Fills started"),
     metric(

@@ -57,6 +57,10 @@ struct Listed {
 }
 
 impl Descriptor {
+    fn of(written: Written) -> Option<Self> {
+        Some(Self { digest: written.digest.parse().ok()?, written })
+    }
+
     pub(super) fn digest(&self) -> &Digest {
         &self.digest
     }
@@ -98,9 +102,12 @@ pub(super) fn listed_in(index: &[u8]) -> Vec<Arc<Descriptor>> {
     if listed.media_type.is_some_and(|media_type| media_type != OCI_INDEX) {
         return Vec::new();
     }
-    let descriptor =
-        |written: Written| Some(Arc::new(Descriptor { digest: written.digest.parse().ok()?, written }));
-    listed.manifests.into_iter().filter_map(descriptor).collect()
+    listed.manifests.into_iter().filter_map(Descriptor::of).map(Arc::new).collect()
+}
+
+/// A descriptor that another registry has written; `None` if it is not one.
+pub(super) fn described(json: &RawValue) -> Option<Descriptor> {
+    Descriptor::of(serde_json::from_str(json.get()).ok()?)
 }
 
 #[cfg(test)]

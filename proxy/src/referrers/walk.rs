@@ -1,16 +1,19 @@
-//! One walk over a repository's manifests, shared by all who ask within its time.
+//! Who refers to what in a repository: the account's own list of a subject, or a walk over the repository's manifests.
+//! Either is shared by all who ask within its time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_cache::{Algorithm, BlobKey, Digest};
+use dataproxy_cache::{BlobKey, Digest};
 use dataproxy_router_api::{AccountName, RegistryName};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::descriptor::{Descriptor, referrer};
-use crate::content::{Content, LIST_PATIENCE, attempt};
+use super::descriptor::{Descriptor, described, referrer};
+use crate::attempt::attempt;
+use crate::content::Content;
+use crate::holdings::{ManifestList, ReferrersLists, Referring};
 use crate::manifest::Manifests;
 use crate::name::{Reference, Repository};
 use crate::refusal::Refusal;
@@ -22,18 +25,17 @@ const MANIFESTS_MAX: usize = 5000;
 const WALK_MAX: Duration = Duration::from_secs(8);
 /// Manifests looked at at once.
 const AT_ONCE: usize = 16;
-/// Folders listed at once.
-const FOLDERS: usize = 1000;
 /// Memory for walks and for what is remembered of manifests, in bytes each.
 const MEMORY_BYTES: u64 = 8 << 20;
 
-/// A repository, wherever its registry is bound.
+/// A repository, wherever its registry is bound; and the subject, where the account keeps a list for each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct WalkKey {
     registry: RegistryName,
     account: AccountName,
     container: Box<str>,
     repository: Repository,
+    subject: Option<Digest>,
 }
 
 /// What a manifest refers to and how it is listed; `None` if it refers to nothing.
@@ -94,22 +96,29 @@ impl Walks {
         }
     }
 
-    /// The walk of a permitted repository, at most `tag_ttl` old.
+    /// What is known of `subject` in a permitted repository, at most `tag_ttl` old.
     pub(super) async fn of(
         &self,
         content: &Content,
         manifests: &Manifests,
         at: &ResolvedStamp<'_>,
+        subject: &Digest,
     ) -> Result<Arc<Walk>, Refusal> {
+        let referring = at.holdings().referring();
         let placement = &at.binding().placement;
         let key = WalkKey {
             registry: at.binding().registry.clone(),
             account: placement.account.clone(),
             container: placement.container.as_str().into(),
             repository: at.repository().clone(),
+            subject: matches!(referring, Referring::Listed(_)).then(|| subject.clone()),
         };
         let walk = async {
-            let walk = self.walk(content, manifests, at).await.map(Arc::new);
+            let walk = match referring {
+                Referring::Listed(lists) => listed(lists, at, subject).await,
+                Referring::Walked(list) => self.walk(list, content, manifests, at).await,
+            };
+            let walk = walk.map(Arc::new);
             // Those who waited together fail together; whoever comes next walks again.
             let keep = if walk.is_ok() { content.freshness().tag_ttl } else { Duration::ZERO };
             Entry { walk, ask_after: Instant::now() + keep }
@@ -120,13 +129,16 @@ impl Walks {
 
     async fn walk(
         &self,
+        list: &dyn ManifestList,
         content: &Content,
         manifests: &Manifests,
         at: &ResolvedStamp<'_>,
     ) -> Result<Walk, Refusal> {
         let until = Instant::now() + WALK_MAX;
-        let (revisions, mut partial) = revisions(at).await?;
-        let facts = stream::iter(revisions)
+        let revisions = list.manifests(at.place(), MANIFESTS_MAX).await;
+        let revisions = revisions.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
+        let mut partial = revisions.more;
+        let facts = stream::iter(revisions.items)
             .map(|digest| self.fact_until(until, content, manifests, at, digest).boxed())
             .buffered(AT_ONCE);
         let facts: Vec<Option<Fact>> = facts.try_collect().await?;
@@ -184,28 +196,14 @@ impl Walks {
     }
 }
 
-/// The digests that the repository has a manifest of, and whether there are more than are looked at.
-async fn revisions(at: &ResolvedStamp<'_>) -> Result<(Vec<Digest>, bool), Refusal> {
-    let mut found: Vec<Digest> = Vec::new();
-    for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-        let folder = at.layout().revisions(at.repository(), algorithm);
-        let mut after: Option<String> = None;
-        loop {
-            let listing =
-                attempt(LIST_PATIENCE, || at.store().list(&folder, after.as_deref(), FOLDERS)).await;
-            let listing = listing.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
-            let digests =
-                listing.folders.iter().filter_map(|hex| format!("{}:{hex}", algorithm.name()).parse().ok());
-            found.extend(digests);
-            if found.len() > MANIFESTS_MAX {
-                found.truncate(MANIFESTS_MAX);
-                return Ok((found, true));
-            }
-            after = listing.folders.into_iter().next_back();
-            if !listing.more || after.is_none() {
-                break;
-            }
-        }
-    }
-    Ok((found, false))
+/// What the account itself lists of a subject.
+async fn listed(
+    lists: &dyn ReferrersLists,
+    at: &ResolvedStamp<'_>,
+    subject: &Digest,
+) -> Result<Walk, Refusal> {
+    let found = attempt(WALK_MAX, || lists.referrers(at.place(), subject)).await;
+    let found = found.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
+    let descriptors = found.items.iter().filter_map(|json| described(json)).map(Arc::new).collect();
+    Ok(Walk { by_subject: HashMap::from([(subject.clone(), descriptors)]), partial: found.more })
 }

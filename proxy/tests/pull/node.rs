@@ -8,7 +8,7 @@ use dataproxy::bindings::{Bindings, Table};
 use dataproxy::body::Body;
 use dataproxy::content::Freshness;
 use dataproxy::identify::Tenancy;
-use dataproxy::layout::Layout;
+use dataproxy::layout::{Laid, Layout};
 use dataproxy::name::{Repository, Tag};
 use dataproxy::pull::{Puller, PullerParts};
 use dataproxy::resolve::Stores;
@@ -119,8 +119,12 @@ impl Node {
         let puller = Puller::new(PullerParts {
             bindings: Arc::clone(&bindings),
             cache: Cache::open(CacheConfig::default()).await.expect("a cache"),
-            stores: Stores::from([("one".parse().expect("a name"), account)]),
-            tenancy: Tenancy { zone: "registry.test".parse().expect("a zone"), path_tenancy: true },
+            stores: Stores::from([("one".parse().expect("a name"), Laid::over(account))]),
+            tenancy: Tenancy {
+                zone: "registry.test".parse().expect("a zone"),
+                path_tenancy: true,
+                default_registry: None,
+            },
             stamp: Some("a".parse().expect("a name")),
             node: "a1".parse().expect("a name"),
             freshness,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountName, RegistryName, StampName};
+use crate::{AccountName, RegistryHost, RegistryName, StampName};
 
 /// Version of one binding: only grows, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,9 +47,11 @@ pub enum PullPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Placement {
-    /// The storage account.
+    /// The storage account, or the upstream registry.
     pub account: AccountName,
-    /// The container (a folder, for a local account) that holds the registry's content.
+    /// The container (a folder, for a local account) that holds the registry's content. Left out, which reads as
+    /// empty, for an account that has no containers: an upstream registry.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container: String,
 }
 
@@ -71,4 +73,8 @@ pub struct Binding {
     /// Who may pull without a token.
     #[serde(default)]
     pub pull: PullPolicy,
+    /// Further names by which clients know the registry, such as `docker.io`, in `Host` and `?ns=`. Each stands for
+    /// itself alone, and without a port for every port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<RegistryHost>,
 }

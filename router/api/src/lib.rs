@@ -4,11 +4,13 @@
 //! these types can be used in a path, a label or a log line as it is.
 
 mod binding;
+mod host;
 mod name;
 mod snapshot;
 mod stamp;
 
 pub use binding::{Binding, Epoch, Phase, Placement, PullPolicy};
+pub use host::{HostError, RegistryHost};
 pub use name::{AccountName, NameError, NodeName, RegionName, RegistryName, StampName};
 pub use snapshot::{Revision, Snapshot, SnapshotError};
 pub use stamp::{Node, Role, Stamp};

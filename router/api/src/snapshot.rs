@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, NodeName, RegionName, RegistryName, Stamp, StampName};
+use crate::{Binding, NodeName, RegionName, RegistryHost, RegistryName, Stamp, StampName};
 
 /// Orders snapshots of the whole store; only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -63,6 +63,16 @@ pub enum SnapshotError {
         /// Its stamp.
         stamp: StampName,
     },
+    /// Two registries are known by one name.
+    #[error("host {host} is of registry {registry} and of registry {other}; a name means one registry")]
+    HostTwice {
+        /// The name.
+        host: RegistryHost,
+        /// The registry that has it first.
+        registry: RegistryName,
+        /// The registry that has it as well, which may be the same.
+        other: RegistryName,
+    },
     /// A container's name could leave its account.
     #[error(
         "registry {0}: placement.container must be one path segment of letters, digits, '-', '_' and '.', not starting with '.'"
@@ -94,8 +104,22 @@ impl Snapshot {
                     stamp: binding.home_stamp.clone(),
                 });
             }
-            if !is_container(&binding.placement.container) {
+            let container = &binding.placement.container;
+            if !container.is_empty() && !is_container(container) {
                 return Err(SnapshotError::Container(binding.registry.clone()));
+            }
+        }
+        self.validate_hosts()
+    }
+
+    fn validate_hosts(&self) -> Result<(), SnapshotError> {
+        let mut hosts = HashMap::new();
+        for binding in &self.bindings {
+            for host in &binding.hosts {
+                if let Some(first) = hosts.insert(host, &binding.registry) {
+                    let (registry, other) = (RegistryName::clone(first), binding.registry.clone());
+                    return Err(SnapshotError::HostTwice { host: host.clone(), registry, other });
+                }
             }
         }
         Ok(())
@@ -168,6 +192,43 @@ mod tests {
             let error = snapshot(&with_bindings(&bindings)).expect_err(&bindings);
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn a_name_means_one_registry() {
+        let with = |one: &str, other: &str| {
+            let hosts =
+                |binding: String, hosts: &str| binding.replacen('{', &format!(r#"{{"hosts":[{hosts}],"#), 1);
+            snapshot(&with_bindings(&format!(
+                "{},{}",
+                hosts(binding("hub", "a", "hub"), one),
+                hosts(binding("other", "a", "other"), other)
+            )))
+        };
+        assert_eq!(with(r#""docker.io","localhost:5000""#, r#""ghcr.io","localhost""#), Ok(()));
+        for (one, other, reason) in [
+            (
+                r#""docker.io""#,
+                r#""ghcr.io","docker.io""#,
+                "docker.io is of registry hub and of registry other",
+            ),
+            (r#""docker.io","docker.io""#, "", "docker.io is of registry hub and of registry hub"),
+            (r#""Docker.io""#, "", "host \"Docker.io\" is not valid"),
+        ] {
+            let error = with(one, other).expect_err(reason);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_placement_in_an_account_without_containers_names_none() {
+        let none = binding("hub", "a", "").replace(r#","container":"""#, "");
+        assert_eq!(snapshot(&with_bindings(&none)), Ok(()));
+        let read: Binding = serde_json::from_str(&none).expect("valid");
+        assert_eq!(
+            serde_json::to_value(&read.placement).expect("JSON"),
+            serde_json::json!({"account": "a1"})
+        );
     }
 
     #[test]

@@ -1,0 +1,110 @@
+//! Where an upstream leads: to storage, to another registry, and not everywhere.
+
+use super::*;
+
+fn redirect(to: &str) -> scripted::Reply {
+    reply(307, &[("location", to)], "<a href>")
+}
+
+#[tokio::test]
+async fn a_redirect_to_storage_is_followed_and_credentials_stay_behind() {
+    let here = Here::new().await;
+    let storage = Scripted::start().await;
+    let content = pattern(5 << 20);
+    let digest = here.registry.push_blob("library/app", &content);
+    storage.put_raw("/bucket/blob", content.clone());
+    here.registry.let_in(&here.registry.bearer(), &["Bearer one"]);
+    here.registry.give_tokens(&["one"], 300);
+    let to = format!("http://{}/bucket/blob?X-Sig=canary", storage.addr);
+    here.registry.script(
+        |seen| seen.target.contains("/blobs/") && seen.header("authorization") == Some("Bearer one"),
+        None,
+        move |_| redirect(&to),
+    );
+    assert_eq!(here.blob(&digest).await, Ok(Found::Digest(digest.clone())), "the registry has looked");
+    assert!(storage.seen().is_empty(), "what is signed for GET is not asked by HEAD");
+    assert!(here.pull(&cache().await, &digest).await.expect("whole") == content);
+    let seen = storage.seen();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|seen| seen.header("authorization").is_none()), "{seen:?}");
+    assert!(seen.iter().any(|seen| seen.header("if-match") == Some("\"v1\"")), "pinned to storage's version");
+    let home = here.registry.asked("GET", "/blobs/");
+    assert!(home.iter().all(|seen| seen.header("if-match").is_none()), "which means nothing to the registry");
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_registry_is_no_yes_by_itself() {
+    let here = Here::new().await;
+    let other = Scripted::start().await;
+    let digest = other.push_blob("real/app", b"layer");
+    let base = format!("http://{}/v2/real/app", other.addr);
+    here.registry.script(
+        |_| true,
+        None,
+        move |seen| redirect(&format!("{base}/{}", seen.target.trim_start_matches("/v2/library/app/"))),
+    );
+    assert_eq!(here.blob(&digest).await, Ok(Found::Digest(digest)));
+    assert_eq!(here.blob(&Digest::of(Algorithm::Sha256, b"none")).await, Ok(Found::Absent));
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_ends() {
+    let here = Here::new().await;
+    here.registry.script(|_| true, None, |seen| redirect(&seen.target));
+    let read = here.get(&format!("library/app/blobs/{}", Digest::of(Algorithm::Sha256, b"")), 0..1).await;
+    assert_eq!(read, Err(OriginErrorKind::Protocol));
+    assert_eq!(here.registry.seen().len(), 6);
+}
+
+#[tokio::test]
+async fn no_upstream_leads_to_a_metadata_service_or_into_another_network() {
+    let here = Here::new().await;
+    let digest = here.registry.push_blob("library/app", b"layer");
+    for to in [
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::ffff:169.254.169.254]/",
+        "http://168.63.129.16/machine",
+        "http://10.0.0.1/",
+        "http://[fd00:ec2::254]/",
+        "http://0.0.0.0:1/",
+        "ftp://127.0.0.1/",
+        "http://user@127.0.0.1/",
+        "//127.0.0.1/x",
+        "elsewhere",
+    ] {
+        here.registry.script(|seen| seen.method == Method::GET, Some(1), move |_| redirect(to));
+        let error =
+            here.upstream.get(&ObjectName::new(format!("library/app/blobs/{digest}")), 0..1, None).await;
+        let error = error.expect_err(to);
+        assert_eq!(error.kind, OriginErrorKind::Protocol, "{to}: {error}");
+    }
+    // The token service likewise.
+    here.registry.let_in("Bearer realm=\"http://169.254.169.254/token\"", &[]);
+    let error = here.upstream.find(here.place(), &Claim::Blob(digest)).await.expect_err("a realm");
+    assert!(error.to_string().contains("must not lead to"), "{error}");
+}
+
+#[tokio::test]
+async fn addresses_are_judged_after_a_name_is_resolved() {
+    let target = Scripted::start().await;
+    let url = Url::parse("https://registry.invalid").expect("a URL");
+    let wire = Wire::new("hub", url, trust::client_config(None).expect("authorities"));
+    let uri = format!("http://localhost:{}/v2/", target.addr.port()).parse().expect("a URL");
+    let error = wire.hop("blob", &Method::GET, &uri, HeaderMap::new()).await.expect_err("loopback by name");
+    assert!(error.to_string().contains("must not lead to"), "{error}");
+    assert!(target.seen().is_empty());
+}
+
+#[test]
+fn https_leads_to_nothing_but_https() {
+    let url = Url::parse("https://registry.example").expect("a URL");
+    let wire = Wire::new("hub", url, trust::client_config(None).expect("authorities"));
+    let base = wire.home("/v2/app/blobs/x").expect("a URL");
+    let resolve = |to: &str| wire.resolve(to, &base).map(|uri| uri.to_string()).map_err(|error| error.kind);
+    assert_eq!(resolve("/other?a=b"), Ok("https://registry.example/other?a=b".to_owned()));
+    assert_eq!(resolve("https://cdn.example/x?sig=1"), Ok("https://cdn.example/x?sig=1".to_owned()));
+    assert_eq!(resolve("https://cdn.example"), Ok("https://cdn.example/".to_owned()));
+    assert_eq!(resolve("http://registry.example/x"), Err(OriginErrorKind::Protocol));
+    let error = wire.resolve("http://cdn.example/x?sig=canary", &base).expect_err("plain");
+    assert!(!error.to_string().contains("canary"), "{error}");
+}

@@ -1,0 +1,236 @@
+//! Requests to an upstream and to where it leads: one hop, or a few with redirects.
+
+use std::error::Error as _;
+
+use bytes::Bytes;
+use dataproxy_cache::{OriginError, OriginErrorKind};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use metrics::counter;
+use std::time::Duration;
+use tokio::time::timeout;
+
+use super::connect::{ConnectError, Connector};
+use super::settings::Url;
+
+/// Redirects followed for one answer.
+const REDIRECTS_MAX: usize = 5;
+/// How long an idle connection is kept, and how many to one host.
+const POOL_IDLE: Duration = Duration::from_secs(30);
+const POOL_SIZE: usize = 64;
+/// Largest piece read at once, in bytes.
+const READ: usize = 1 << 20;
+/// What is read of a redirect's body so that its connection can be used again, in bytes, and for how long.
+const REST_MAX: usize = 16 << 10;
+const REST_PATIENCE: Duration = Duration::from_millis(250);
+
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("dataproxy/", env!("CARGO_PKG_VERSION")));
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
+
+/// What is asked of an upstream.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    /// Path and query, from `/v2/` on.
+    pub(super) path: String,
+    /// The repository's name there.
+    pub(super) repository: String,
+    /// What it is, for the metrics.
+    pub(super) kind: &'static str,
+    pub(super) headers: HeaderMap,
+    /// `If-Match`, and the host that it is for: another host has versions of its own.
+    pub(super) pin: Option<(String, HeaderValue)>,
+    /// Whether a redirect to storage is itself the answer: the registry has looked, and what is signed for GET may not
+    /// be asked by HEAD. One that leads to another registry is followed all the same.
+    pub(super) storage_is_yes: bool,
+}
+
+/// An answer, and who gave it.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response<Incoming>,
+    pub(super) from: Authority,
+    /// Whether the upstream itself gave it, and not a host that it has redirected to.
+    pub(super) is_home: bool,
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(super) fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.response.headers().get(name)?.to_str().ok()
+    }
+}
+
+/// The way to one upstream: one pool of connections.
+#[derive(Debug)]
+pub(super) struct Wire {
+    url: Url,
+    /// The account's name, for the metrics.
+    account: String,
+    client: Client<Connector, Empty<Bytes>>,
+}
+
+impl Wire {
+    pub(super) fn new(account: &str, url: Url, tls: rustls::ClientConfig) -> Self {
+        let connector = Connector::new(url.authority().clone(), tls);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_SIZE)
+            .http1_max_buf_size(READ)
+            .build(connector);
+        Self { url, account: account.to_owned(), client }
+    }
+
+    /// A URL that the upstream has named, against the one that it was asked at.
+    ///
+    /// # Errors
+    /// [`OriginErrorKind::Protocol`] if it is none, or would leave TLS.
+    pub(super) fn resolve(&self, named: &str, base: &Uri) -> Result<Uri, OriginError> {
+        let bad = |why: &str| {
+            let shown: String =
+                named.split(['?', '#']).next().unwrap_or_default().chars().take(120).collect();
+            OriginError::new(OriginErrorKind::Protocol, format!("the upstream leads to {shown:?}: {why}"))
+        };
+        let mut parts = named.parse::<Uri>().map_err(|_| bad("not a URL"))?.into_parts();
+        let is_relative = named.starts_with('/') && !named.starts_with("//");
+        if is_relative {
+            parts.scheme = base.scheme().cloned();
+            parts.authority = base.authority().cloned();
+        } else if parts.path_and_query.is_none() {
+            parts.path_and_query = Some(PathAndQuery::from_static("/"));
+        }
+        let uri = Uri::from_parts(parts).map_err(|_| bad("not an absolute URL"))?;
+        let is_plain = uri.scheme() == Some(&Scheme::HTTP);
+        if uri.scheme() != Some(&Scheme::HTTPS) && (!is_plain || self.url.is_tls()) {
+            return Err(bad("only https may follow https"));
+        }
+        if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+            return Err(bad("it holds a user, or no host"));
+        }
+        Ok(uri)
+    }
+
+    fn is_home(&self, uri: &Uri) -> bool {
+        uri.scheme() == Some(self.url.scheme()) && uri.authority() == Some(self.url.authority())
+    }
+
+    /// The upstream's own URL of a path.
+    pub(super) fn home(&self, path: &str) -> Result<Uri, OriginError> {
+        let uri = Uri::builder().scheme(self.url.scheme().clone()).authority(self.url.authority().clone());
+        uri.path_and_query(path)
+            .build()
+            .map_err(|error| OriginError::new(OriginErrorKind::Protocol, format!("{path}: {error}")))
+    }
+
+    /// Sends one request and gets one response's head, whatever it is.
+    ///
+    /// # Errors
+    /// [`OriginError`] if there is none.
+    pub(super) async fn hop(
+        &self,
+        kind: &'static str,
+        method: &Method,
+        uri: &Uri,
+        headers: HeaderMap,
+    ) -> Result<Response<Incoming>, OriginError> {
+        let mut request = Request::new(Empty::new());
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = uri.clone();
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(header::USER_AGENT, AGENT);
+        // Content goes by its digest: any encoding on the way would make it something else.
+        request.headers_mut().insert(header::ACCEPT_ENCODING, IDENTITY);
+        let sent = self.client.request(request).await;
+        let status = sent
+            .as_ref()
+            .map_or_else(|_| "none".to_owned(), |response| response.status().as_str().to_owned());
+        counter!(
+            "dataproxy_upstream_requests_total",
+            "account" => self.account.clone(), "kind" => kind, "status" => status
+        )
+        .increment(1);
+        sent.map_err(|error| unsent(&error, uri))
+    }
+
+    /// Sends a request, with `authorization` for the upstream alone, and follows redirects.
+    ///
+    /// # Errors
+    /// [`OriginError`] if there is no answer, or a redirect leads where it must not.
+    pub(super) async fn follow(
+        &self,
+        ask: &Ask,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, OriginError> {
+        let mut uri = self.home(&ask.path)?;
+        for _ in 0..=REDIRECTS_MAX {
+            let mut headers = ask.headers.clone();
+            let is_home = self.is_home(&uri);
+            if let Some(authorization) = authorization.filter(|_| is_home) {
+                headers.insert(header::AUTHORIZATION, authorization.clone());
+            }
+            let from = uri.authority().cloned().ok_or_else(|| no_host(&uri))?;
+            if let Some((host, version)) = &ask.pin
+                && from == host.as_str()
+            {
+                headers.insert(header::IF_MATCH, version.clone());
+            }
+            let response = self.hop(ask.kind, &ask.method, &uri, headers).await?;
+            let next = match redirect(&response) {
+                Some(location) => self.resolve(location, &uri)?,
+                None => return Ok(Answer { response, from, is_home }),
+            };
+            if ask.storage_is_yes && !next.path().starts_with("/v2/") {
+                return Ok(Answer { response, from, is_home });
+            }
+            read_rest(response).await;
+            uri = next;
+        }
+        let message = format!("more than {REDIRECTS_MAX} redirects");
+        Err(OriginError::new(OriginErrorKind::Protocol, message))
+    }
+}
+
+fn no_host(uri: &Uri) -> OriginError {
+    OriginError::new(OriginErrorKind::Protocol, format!("{} has no host", uri.path()))
+}
+
+/// Where a response leads.
+fn redirect(response: &Response<Incoming>) -> Option<&str> {
+    let leads = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    response.headers().get(header::LOCATION).filter(|_| leads)?.to_str().ok()
+}
+
+/// Reads what is left of a small body, so that its connection can be used again. Nothing depends on it.
+async fn read_rest(response: Response<Incoming>) {
+    let rest = Limited::new(response.into_body(), REST_MAX).collect();
+    let _ = timeout(REST_PATIENCE, rest).await;
+}
+
+/// The error for a request that got no response. A URL's query may be a secret, so it is not told.
+fn unsent(error: &hyper_util::client::legacy::Error, uri: &Uri) -> OriginError {
+    let host = uri.authority().map_or("", Authority::as_str);
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(refused) = inner.downcast_ref::<ConnectError>() {
+            let kind = match refused {
+                ConnectError::Forbidden(_) | ConnectError::Address(_) => OriginErrorKind::Protocol,
+                _ => OriginErrorKind::Unavailable,
+            };
+            return OriginError::new(kind, refused.to_string());
+        }
+        match inner.source() {
+            Some(deeper) => cause = Some(deeper),
+            None => return OriginError::new(OriginErrorKind::Unavailable, format!("{host}: {inner}")),
+        }
+    }
+    OriginError::new(OriginErrorKind::Unavailable, format!("{host}: {error}"))
+}
