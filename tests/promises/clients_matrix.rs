@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use dataproxy_tests::access::{Access, registries_conf};
 use dataproxy_tests::certificate;
+use dataproxy_tests::docker_registry::DockerRegistry;
 use dataproxy_tests::image::{Image, TAG};
 use dataproxy_tests::installed::{Installed, Program, Running, Surroundings};
-use dataproxy_tests::node::{Options, Stamp, ZONE};
+use dataproxy_tests::node::{HUB, Options, Stamp, ZONE};
 use dataproxy_tests::seen::{Moment, Seen};
+use dataproxy_tests::storage::Container;
 use tempfile::TempDir;
 
 use crate::every_client::{every_client, surroundings, table, tried};
@@ -28,7 +30,8 @@ enum Configuration {
     Tls,
     /// By the registry's own name, which leads nowhere, through a mirror.
     Mirror,
-    /// From a registry that is another registry's mirror.
+    /// Docker Hub's name, sent by the client to a mirror that pulls through another registry in the Hub's place:
+    /// docker's `registry-mirrors`, containerd's `hosts.toml`, `registries.conf`.
     PullThrough,
 }
 
@@ -40,16 +43,15 @@ impl Configuration {
             Self::Plain => "contoso",
             Self::Tls => "fabrikam",
             Self::Mirror => "tailspin",
-            Self::PullThrough => "upstream",
+            Self::PullThrough => HUB,
         }
     }
 
     /// Why a client has no such configuration, if it has none.
     fn lacks(self, client: Installed) -> Option<&'static str> {
         match (self, client.program) {
-            // `registry-mirrors`: https://docs.docker.com/docker-hub/image-library/mirror/
+            // `registry-mirrors` are the Hub's alone: https://docs.docker.com/docker-hub/image-library/mirror/
             (Self::Mirror, Program::Docker | Program::DockerOnContainerd) => Some("n/a"),
-            (Self::PullThrough, _) => Some("not run"),
             _ => None,
         }
     }
@@ -59,6 +61,7 @@ impl Configuration {
 struct Site {
     stamp: Stamp,
     image: Image,
+    _upstream: DockerRegistry,
     dir: TempDir,
 }
 
@@ -68,30 +71,37 @@ impl Site {
         let name = format!("{}.{ZONE}", Configuration::Tls.registry());
         let certificate = certificate::make(&dir.path().join("tls"), &[name]);
         certificate.trust_in(&dir.path().join("authority"), "ca");
+        let image = Image::small().await;
+        let content = Container::new(dir.path().join("upstream"));
+        content.put_image(&image, "team/app", TAG);
+        let upstream = DockerRegistry::start(content.dir()).await;
+        let own = Configuration::ALL.map(Configuration::registry).into_iter().filter(|name| *name != HUB);
+        let registries: Vec<String> = own.map(str::to_owned).collect();
         let stamp = Stamp::start_with(Options {
             certificate: Some((certificate.server, certificate.key)),
             http2: true,
-            registries: Configuration::ALL.map(|configuration| configuration.registry().to_owned()).into(),
+            registries: registries.clone(),
+            upstream: Some(format!("http://{}", upstream.address())),
             ..Options::default()
         })
         .await;
-        let image = Image::small().await;
-        for configuration in Configuration::ALL {
-            stamp.container(configuration.registry()).put_image(&image, "team/app", TAG);
+        for registry in registries {
+            stamp.container(&registry).put_image(&image, "team/app", TAG);
         }
-        Self { stamp, image, dir }
+        Self { stamp, image, _upstream: upstream, dir }
     }
 
     fn surroundings(&self) -> Surroundings {
         let front = self.stamp.front.pull();
         let names = Configuration::ALL.map(|configuration| format!("{}.{ZONE}", configuration.registry()));
-        let around = surroundings(self.dir.path(), &format!("{} {}\n", front.ip(), names.join(" ")));
+        let mut around = surroundings(self.dir.path(), &format!("{} {}\n", front.ip(), names.join(" ")));
         let mirrored = Configuration::Mirror.registry();
-        registries_conf(
-            &around.registries_conf,
-            &format!("{mirrored}.{ZONE}"),
-            &format!("{front}/{mirrored}"),
-        );
+        let mirrors = [
+            (format!("{mirrored}.{ZONE}"), format!("{front}/{mirrored}")),
+            ("docker.io".to_owned(), format!("{front}/{HUB}")),
+        ];
+        registries_conf(&around.registries_conf, &mirrors);
+        around.hub_mirrors.push(format!("http://{front}"));
         around
     }
 
@@ -99,9 +109,7 @@ impl Site {
     fn source(&self, configuration: Configuration) -> (String, Access) {
         let (front, registry) = (&self.stamp.front, configuration.registry());
         match configuration {
-            Configuration::Plain | Configuration::PullThrough => {
-                (format!("{}/{registry}/team/app", front.pull()), Access::Plain)
-            }
+            Configuration::Plain => (format!("{}/{registry}/team/app", front.pull()), Access::Plain),
             Configuration::Tls => {
                 let name = format!("{registry}.{ZONE}:{}/team/app", front.tls().port());
                 (name, Access::Tls { authority: self.dir.path().join("authority") })
@@ -109,6 +117,10 @@ impl Site {
             Configuration::Mirror => {
                 let url = format!("http://{}", front.pull());
                 (format!("{registry}.{ZONE}/team/app"), Access::Mirror { url })
+            }
+            Configuration::PullThrough => {
+                let url = format!("http://{}", front.pull());
+                ("docker.io/team/app".to_owned(), Access::Mirror { url })
             }
         }
     }
@@ -208,5 +220,6 @@ fn behaviour(client: Installed, greens: &[(Configuration, Green)]) -> Vec<String
         seen(Configuration::Tls, &connections),
         seen(Configuration::Tls, &sessions),
         seen(Configuration::Mirror, &Seen::named_by),
+        seen(Configuration::PullThrough, &Seen::named_by),
     ]
 }

@@ -34,7 +34,11 @@ pub(crate) fn table(name: &'static str) -> Table {
 
 /// What a client sees where nothing but its host names is the test's own.
 pub(crate) fn surroundings(dir: &Path, hosts: &str) -> Surroundings {
-    let around = Surroundings { hosts: dir.join("hosts"), registries_conf: dir.join("registries.conf") };
+    let around = Surroundings {
+        hosts: dir.join("hosts"),
+        registries_conf: dir.join("registries.conf"),
+        hub_mirrors: Vec::new(),
+    };
     std::fs::write(&around.hosts, format!("127.0.0.1 localhost\n{hosts}")).expect("a file can be written");
     std::fs::write(&around.registries_conf, "").expect("a file can be written");
     around

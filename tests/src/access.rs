@@ -31,14 +31,16 @@ impl Access {
     }
 }
 
-/// Writes a `registries.conf` that sends pulls from `host` to `mirror` (`ADDRESS/PATH`, plain HTTP).
+/// Writes a `registries.conf` that sends pulls from each host to its mirror (`ADDRESS/PATH`, plain HTTP).
 ///
 /// # Panics
 /// If it cannot be written.
-pub fn registries_conf(file: &Path, host: &str, mirror: &str) {
-    let text = format!(
-        "[[registry]]\nprefix = \"{host}\"\nlocation = \"{host}\"\n\
-         [[registry.mirror]]\nlocation = \"{mirror}\"\ninsecure = true\n"
-    );
-    std::fs::write(file, text).expect("a file can be written");
+pub fn registries_conf(file: &Path, mirrors: &[(String, String)]) {
+    let mirrors = mirrors.iter().map(|(host, mirror)| {
+        format!(
+            "[[registry]]\nprefix = \"{host}\"\nlocation = \"{host}\"\n\
+             [[registry.mirror]]\nlocation = \"{mirror}\"\ninsecure = true\n"
+        )
+    });
+    std::fs::write(file, mirrors.collect::<String>()).expect("a file can be written");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
@@ -41,25 +42,25 @@ impl Dockerd {
     /// # Panics
     /// If it does not within 30 s.
     pub async fn start() -> Self {
-        Self::start_on(System::machine(), ImageStore::Classic).await
+        Self::start_on(System::machine(), ImageStore::Classic, &[]).await
     }
 
-    /// As [`Dockerd::start`], of programs that lie in `system`.
+    /// As [`Dockerd::start`], of programs that lie in `system`; `mirrors` are URLs of mirrors of Docker Hub.
     ///
     /// # Panics
     /// If it does not within 30 s.
-    pub async fn start_on(system: System, store: ImageStore) -> Self {
+    pub async fn start_on(system: System, store: ImageStore, mirrors: &[String]) -> Self {
         let dir = TempDir::with_prefix("dockerd.").expect("a folder can be made");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let host = format!("unix://{}", path("docker.sock"));
         let (data, exec, pid) = (path("data"), path("exec"), path("pid"));
         let config = path("daemon.json");
         // The machine's own daemon.json is none of the test's business.
-        let features = match store {
-            ImageStore::Classic => "{}",
-            ImageStore::Containerd => r#"{"features":{"containerd-snapshotter":true}}"#,
-        };
-        std::fs::write(&config, features).expect("the folder can be written");
+        let settings = json!({
+            "features": { "containerd-snapshotter": store == ImageStore::Containerd },
+            "registry-mirrors": mirrors,
+        });
+        std::fs::write(&config, settings.to_string()).expect("the folder can be written");
         let (program, args) = system.command(
             "/usr/sbin/dockerd",
             &[

@@ -86,6 +86,8 @@ pub struct Surroundings {
     pub hosts: std::path::PathBuf,
     /// Its `/etc/containers/registries.conf`.
     pub registries_conf: std::path::PathBuf,
+    /// URLs of its daemon's mirrors of Docker Hub.
+    pub hub_mirrors: Vec<String>,
 }
 
 impl Installed {
@@ -107,11 +109,12 @@ impl Installed {
     /// If it does not start, or is of another version than its release has.
     pub async fn start(&self, around: &Surroundings) -> Running {
         let system = System::of(self.release).await.showing(&around.hosts, "/etc/hosts");
+        let mirrors = around.hub_mirrors.as_slice();
         let conf = "/etc/containers/registries.conf";
         let running = match self.program {
-            Program::Docker => Running::Docker(Dockerd::start_on(system, ImageStore::Classic).await),
+            Program::Docker => Running::Docker(Dockerd::start_on(system, ImageStore::Classic, mirrors).await),
             Program::DockerOnContainerd => {
-                Running::DockerOnContainerd(Dockerd::start_on(system, ImageStore::Containerd).await)
+                Running::DockerOnContainerd(Dockerd::start_on(system, ImageStore::Containerd, mirrors).await)
             }
             Program::Containerd => Running::Containerd(Containerd::start_on(system).await),
             Program::Podman => Running::Podman(Podman::on(system.showing(&around.registries_conf, conf))),

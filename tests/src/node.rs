@@ -54,7 +54,13 @@ pub struct Options {
     pub http2: bool,
     /// The registries, which anybody may pull from.
     pub registries: Vec<String>,
+    /// Another registry, by its URL, that is pulled through as the registry [`HUB`]: for `docker.io`, and for whoever
+    /// names no registry.
+    pub upstream: Option<String>,
 }
+
+/// The registry that is another one, pulled through.
+pub const HUB: &str = "hub";
 
 impl Default for Options {
     fn default() -> Self {
@@ -65,6 +71,7 @@ impl Default for Options {
             certificate: None,
             http2: false,
             registries: ["contoso", "fabrikam"].map(str::to_owned).into(),
+            upstream: None,
         }
     }
 }
@@ -105,7 +112,7 @@ impl Stamp {
             });
         }
         let bindings = dir.path().join("bindings.json");
-        std::fs::write(&bindings, snapshot(&nodes[1..], &options.registries).to_string())
+        std::fs::write(&bindings, snapshot(&nodes[1..], &options).to_string())
             .expect("a file can be written");
         for node in &nodes {
             node.write_config(dir.path(), &options);
@@ -134,13 +141,20 @@ impl Stamp {
     }
 }
 
-/// The bindings of these registries to a stamp of these nodes.
-fn snapshot(nodes: &[Node], registries: &[String]) -> serde_json::Value {
+/// The bindings of the registries to a stamp of these nodes.
+fn snapshot(nodes: &[Node], options: &Options) -> serde_json::Value {
     let nodes: Vec<_> = nodes
         .iter()
         .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
         .collect();
-    let bindings: Vec<_> = registries
+    let hub = options.upstream.iter().map(|_| {
+        json!({
+            "registry": HUB, "home_stamp": "a", "epoch": 1, "pull": "anonymous", "hosts": ["docker.io"],
+            "placement": { "account": HUB },
+        })
+    });
+    let bindings: Vec<_> = options
+        .registries
         .iter()
         .map(|name| {
             json!({
@@ -148,6 +162,7 @@ fn snapshot(nodes: &[Node], registries: &[String]) -> serde_json::Value {
                 "placement": { "account": "acct", "container": name },
             })
         })
+        .chain(hub)
         .collect();
     json!({
         "revision": 1, "region": "local", "stamps": [{ "name": "a", "nodes": nodes }], "bindings": bindings,
@@ -262,15 +277,23 @@ impl Node {
             text += &format!("tls = [\"{tls}\"]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
         }
         text += &format!("http2 = {}\n", options.http2);
+        let (default, hub) = match &options.upstream {
+            Some(url) => (
+                format!("default_registry = \"{HUB}\"\n"),
+                format!("[accounts.{HUB}]\nkind = \"registry\"\nurl = \"{url}\"\n"),
+            ),
+            None => Default::default(),
+        };
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
-             [tenancy]\npath = true\n[accounts.acct]\nkind = \"local\"\npath = \"{dir}/storage\"\n\
+             [tenancy]\npath = true\n{default}[accounts.acct]\nkind = \"local\"\npath = \"{dir}/storage\"\n\
              [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
             options.memory_bytes
         );
         if name != "front" {
             text += &format!("dir = \"{home}/cache\"\n");
         }
+        text += &hub;
         text += &options.more;
         std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");
         std::fs::write(self.dir.join("node.toml"), text).expect("a file can be written");
