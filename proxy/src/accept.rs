@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use metrics::{Gauge, counter, gauge};
-use rustls::ServerConfig;
+use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,8 +24,12 @@ use crate::peer::Peer;
 const BACKLOG: u32 = 4096;
 /// First byte of a TLS record that carries a handshake (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
-/// A fatal `handshake_failure` alert (RFC 8446, 6.2), in a record as old as any client takes.
-const TLS_ALERT: [u8; 7] = [0x15, 3, 1, 0, 2, 2, 40];
+/// What a TLS hello is answered with here. The registry clients that try TLS first go on in plain HTTP where they find
+/// HTTP in place of TLS; after a TLS alert, which would be as clear, containerd's puller inside docker does not
+/// (`httpFallback` in containerd's `remotes/docker/resolver.go`).
+const PLAIN_HTTP: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n\
+    Content-Length: 100\r\nConnection: close\r\n\r\n\
+    {\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":\"TLS was spoken to an address that speaks plain HTTP\"}]}\n";
 /// What an HTTP/2 connection begins with, and no HTTP/1.1 request (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI";
 /// A client that takes no byte for this long is gone: containerd gives up after the same time.
@@ -166,11 +170,11 @@ where
         if seen.first() == Some(&TLS_HANDSHAKE) {
             // docker tries TLS first and waits ten seconds for a server that says nothing to its hello.
             counter!("dataproxy_tls_hello_on_plain_total").increment(1);
-            let _ = stream.write_all(&TLS_ALERT).await;
+            let _ = stream.write_all(PLAIN_HTTP).await;
             return connection::close(stream, &self.life).await;
         }
         let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-        self.serve(stream, protocol, Peer { addr, tls: false }).await;
+        self.serve(stream, protocol, Peer { addr, tls: false, resumed: false }).await;
     }
 
     async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>) {
@@ -182,7 +186,8 @@ where
             Some(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
-                return self.serve(stream, protocol, Peer { addr, tls: true }).await;
+                let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                return self.serve(stream, protocol, Peer { addr, tls: true, resumed }).await;
             }
             Some(Err(error)) => error.to_string(),
             None => "not done in time".to_owned(),

@@ -108,6 +108,10 @@ pub struct Record {
     pub forwarded_for: Option<String>,
     /// Whether the connection was TLS.
     pub tls: bool,
+    /// Whether its TLS session was resumed from an earlier one.
+    pub tls_resumed: bool,
+    /// The version of HTTP that the client spoke.
+    pub version: http::Version,
     /// The client's `User-Agent`, cut to 256 characters.
     pub user_agent: Option<String>,
 }
@@ -154,6 +158,8 @@ impl Account {
             peer: peer.map(|peer| peer.addr),
             forwarded_for: forwarded_for(&parts.headers),
             tls: peer.is_some_and(|peer| peer.tls),
+            tls_resumed: peer.is_some_and(|peer| peer.resumed),
+            version: parts.version,
             user_agent: text(&parts.headers, header::USER_AGENT, 256),
         };
         Self { record, started: Instant::now(), observer }

@@ -130,6 +130,9 @@ impl Front {
         self.hop.mark(&mut parts, account.request_id());
         let wish = Wish { parts, route };
         let (node, response) = self.open(&wish, None, &[], None).await?;
+        if response.status() == StatusCode::PARTIAL_CONTENT {
+            account.ranged(&wish.parts.headers);
+        }
         Ok(Reply::Node(self.deliver(wish, node, response)))
     }
 

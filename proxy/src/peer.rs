@@ -9,4 +9,6 @@ pub struct Peer {
     pub addr: SocketAddr,
     /// Whether the connection is TLS.
     pub tls: bool,
+    /// Whether its TLS session was resumed from an earlier one, by ticket.
+    pub resumed: bool,
 }

@@ -8,7 +8,7 @@ use dataproxy_tests::certificate;
 use dataproxy_tests::client::{Client as _, Skopeo};
 use dataproxy_tests::containerd::{self, Containerd};
 use dataproxy_tests::docker_registry::{Access, DockerRegistry, PASSWORD, USERNAME};
-use dataproxy_tests::dockerd::Dockerd;
+use dataproxy_tests::dockerd::{Dockerd, ImageStore};
 use dataproxy_tests::eventually::eventually;
 use dataproxy_tests::image::{Image, TAG};
 use dataproxy_tests::node::{Node, Options, Stamp};
@@ -16,6 +16,7 @@ use dataproxy_tests::raw_http;
 use dataproxy_tests::run::must_run;
 use dataproxy_tests::skopeo;
 use dataproxy_tests::storage::Container;
+use dataproxy_tests::system::System;
 use dataproxy_tests::token_service::TokenService;
 use serde_json::json;
 
@@ -52,7 +53,7 @@ async fn docker_pulls_docker_hub_names_through_registry_mirrors() {
     let stamp = hub(&format!("http://{}", upstream.address()), "", "").await;
     let node = &stamp.nodes[0];
     let mirror = format!("http://{}", node.pull());
-    let dockerd = Dockerd::start_with(&json!({ "registry-mirrors": [mirror] }).to_string()).await;
+    let dockerd = Dockerd::start_on(System::machine(), ImageStore::Classic, &[mirror]).await;
     let client = &dockerd;
 
     // Nothing but loopback can be reached from here: what is pulled has come through the mirror.
@@ -102,7 +103,7 @@ async fn an_upstream_by_tls_with_a_password_is_pulled_through() {
     let image = Image::medium().await;
     let root = dir.path().join("root");
     Container::new(root.clone()).put_image(&image, "library/app", TAG);
-    let certificate = certificate::make(&dir.path().join("tls"), &["127.0.0.1".parse().expect("an address")]);
+    let certificate = certificate::make(&dir.path().join("tls"), &["127.0.0.1"]);
     let upstream = DockerRegistry::start_with(&root, Some(&certificate), &Access::Password).await;
     let password = dir.path().join("password");
     let login = |password: &Path| {

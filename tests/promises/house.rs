@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use dataproxy_tests::{docs, house, run};
+use dataproxy_tests::{docs, house, installed, run};
+
+use crate::every_client;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the workspace")
@@ -39,6 +41,16 @@ async fn there_is_one_runtime_one_http_and_one_tls() {
 fn no_document_links_to_nowhere() {
     let dead = docs::dead_links(root());
     assert!(dead.is_empty(), "dead links:\n{}", dead.join("\n"));
+}
+
+#[test]
+fn every_client_has_a_row_in_every_table() {
+    let expected: Vec<String> = installed::ALL.iter().map(installed::Installed::name).collect();
+    for name in ["configurations", "behaviour", "cut", "sha512", "measured"] {
+        let rows = every_client::table(name).rows();
+        let clients: Vec<&String> = rows.iter().filter_map(|row| row.first()).collect();
+        assert_eq!(clients, expected.iter().collect::<Vec<_>>(), "the table {name}");
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Certificates for tests: an authority of its own for each.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -16,11 +15,11 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
-/// Makes a new authority and a certificate for these addresses, as files in `dir`, which is made if absent.
+/// Makes a new authority and a certificate for these addresses and host names, as files in `dir`, which is made if absent.
 ///
 /// # Panics
 /// If that fails.
-pub fn make(dir: &Path, addresses: &[IpAddr]) -> Certificate {
+pub fn make(dir: &Path, names: &[impl ToString]) -> Certificate {
     std::fs::create_dir_all(dir).expect("a folder can be made");
     let authority_key = KeyPair::generate().expect("a key can be made");
     let mut authority = CertificateParams::default();
@@ -29,9 +28,9 @@ pub fn make(dir: &Path, addresses: &[IpAddr]) -> Certificate {
     let authority_certificate = authority.self_signed(&authority_key).expect("it can be signed");
     let issuer = Issuer::new(authority, authority_key);
 
-    let names: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let key = KeyPair::generate().expect("a key can be made");
-    let server = CertificateParams::new(names).expect("addresses are names");
+    let server = CertificateParams::new(names).expect("they are names");
     let server = server.signed_by(&key, &issuer).expect("it can be signed");
 
     let write = |name: &str, text: String| {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::access::Access;
 use crate::daemon::Daemon;
-use crate::run::{Failed, Ran, run, tail};
+use crate::run::{Failed, Ran, tail};
 use crate::sha256sum;
+use crate::system::System;
 
 const LIMIT: Duration = Duration::from_secs(150);
 
@@ -18,6 +20,7 @@ pub struct Containerd {
     daemon: Daemon,
     dir: TempDir,
     address: String,
+    system: System,
 }
 
 impl Containerd {
@@ -26,6 +29,14 @@ impl Containerd {
     /// # Panics
     /// If it does not within 30 s.
     pub async fn start() -> Self {
+        Self::start_on(System::machine()).await
+    }
+
+    /// As [`Containerd::start`], of programs that lie in `system`.
+    ///
+    /// # Panics
+    /// If it does not within 30 s.
+    pub async fn start_on(system: System) -> Self {
         let dir = TempDir::with_prefix("containerd.").expect("a folder can be made");
         let at = dir.path().display();
         let config = dir.path().join("config.toml");
@@ -38,9 +49,10 @@ impl Containerd {
         let address = format!("{at}/sock");
         let config = config.display().to_string();
         let log = dir.path().join("log");
-        let mut daemon = Daemon::start("containerd", &log, "/usr/bin/containerd", &["--config", &config]);
-        daemon.wait_until_ready(async || command(&address, &["version"]).await.map(drop)).await;
-        Self { daemon, dir, address }
+        let (program, args) = system.command("/usr/bin/containerd", &["--config", &config]);
+        let mut daemon = Daemon::start("containerd", &log, &program, &args);
+        daemon.wait_until_ready(async || command(&system, &address, &["version"]).await.map(drop)).await;
+        Self { daemon, dir, address, system }
     }
 
     /// Runs `ctr` against it.
@@ -48,7 +60,7 @@ impl Containerd {
     /// # Errors
     /// [`Failed`] if the command does not succeed within 150 s.
     pub async fn ctr(&self, args: &[&str]) -> Result<Ran, Failed> {
-        command(&self.address, args).await
+        command(&self.system, &self.address, args).await
     }
 
     /// Pulls over plain HTTP, straight from the registry in the image's name; `options` go to `ctr images pull`.
@@ -72,6 +84,29 @@ impl Containerd {
         self.ctr(&args).await.unwrap_or_else(|failed| panic!("{failed}\n{}", tail(&self.daemon.log(), 4000)))
     }
 
+    /// Pulls an image that may not be there.
+    ///
+    /// # Errors
+    /// [`Failed`] if it does not succeed within 150 s.
+    pub async fn try_pull(&self, image: &str, access: &Access) -> Result<Ran, Failed> {
+        let host = image.split('/').next().unwrap_or_default();
+        let hosts = self.hosts_dir();
+        match access {
+            Access::Plain => return self.ctr(&["images", "pull", "--plain-http", image]).await,
+            Access::Tls { authority } => {
+                let authority = authority.join("ca.crt");
+                mirror(
+                    &hosts,
+                    host,
+                    &format!("https://{host}"),
+                    &format!("ca = \"{}\"", authority.display()),
+                );
+            }
+            Access::Mirror { url } => mirror(&hosts, host, url, ""),
+        }
+        self.ctr(&["images", "pull", "--hosts-dir", &hosts.display().to_string(), image]).await
+    }
+
     /// Removes every image and waits until their content is gone, so that the next pull is the client's first.
     ///
     /// # Panics
@@ -91,8 +126,7 @@ impl Containerd {
     /// # Panics
     /// If a blob is not what its name says.
     pub async fn check_content(&self) -> BTreeMap<String, u64> {
-        let blobs = self.dir.path().join("root/io.containerd.content.v1.content/blobs/sha256");
-        sha256sum::check_named_by_digest(&blobs).await
+        sha256sum::check_content(&self.dir.path().join("root")).await
     }
 
     /// A folder of its own for `hosts.toml` files.
@@ -101,10 +135,10 @@ impl Containerd {
     }
 }
 
-async fn command(address: &str, args: &[&str]) -> Result<Ran, Failed> {
+async fn command(system: &System, address: &str, args: &[&str]) -> Result<Ran, Failed> {
     let mut all = vec!["--address", address];
     all.extend_from_slice(args);
-    run("/usr/bin/ctr", &all, LIMIT).await
+    system.run("/usr/bin/ctr", &all, LIMIT).await
 }
 
 /// Writes `hosts.toml` for `host` under `hosts`: pull and resolve from `mirror` (a URL) and from nowhere else.

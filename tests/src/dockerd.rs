@@ -1,17 +1,30 @@
 //! A Docker daemon of its own: own images, own socket, no bridge, no firewall rules.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
-use crate::run::{Failed, Ran, must_run, run, tail};
+use crate::run::{Failed, Ran, tail};
+use crate::saved;
 use crate::sha256sum;
+use crate::system::System;
 
 // The client that Debian ships beside the daemon, whatever else a machine may have first on its path.
 const DOCKER: &str = "/usr/bin/docker";
 const PULL_LIMIT: Duration = Duration::from_secs(150);
+
+/// Where a daemon keeps its images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageStore {
+    /// Its own, with its own puller.
+    Classic,
+    /// That of the containerd which it starts, with containerd's puller: `features.containerd-snapshotter`.
+    Containerd,
+}
 
 /// A running `dockerd` with no images.
 #[derive(Debug)]
@@ -20,6 +33,7 @@ pub struct Dockerd {
     daemon: Daemon,
     dir: TempDir,
     host: String,
+    system: System,
 }
 
 impl Dockerd {
@@ -28,24 +42,26 @@ impl Dockerd {
     /// # Panics
     /// If it does not within 30 s.
     pub async fn start() -> Self {
-        Self::start_with("{}").await
+        Self::start_on(System::machine(), ImageStore::Classic, &[]).await
     }
 
-    /// Starts one with this `daemon.json`.
+    /// As [`Dockerd::start`], of programs that lie in `system`; `mirrors` are URLs of mirrors of Docker Hub.
     ///
     /// # Panics
-    /// If it does not answer within 30 s.
-    pub async fn start_with(settings: &str) -> Self {
+    /// If it does not within 30 s.
+    pub async fn start_on(system: System, store: ImageStore, mirrors: &[String]) -> Self {
         let dir = TempDir::with_prefix("dockerd.").expect("a folder can be made");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let host = format!("unix://{}", path("docker.sock"));
         let (data, exec, pid) = (path("data"), path("exec"), path("pid"));
         let config = path("daemon.json");
         // The machine's own daemon.json is none of the test's business.
-        std::fs::write(&config, settings).expect("the folder can be written");
-        let mut daemon = Daemon::start(
-            "dockerd",
-            &dir.path().join("log"),
+        let settings = json!({
+            "features": { "containerd-snapshotter": store == ImageStore::Containerd },
+            "registry-mirrors": mirrors,
+        });
+        std::fs::write(&config, settings.to_string()).expect("the folder can be written");
+        let (program, args) = system.command(
             "/usr/sbin/dockerd",
             &[
                 "--config-file",
@@ -63,8 +79,9 @@ impl Dockerd {
                 "--ip6tables=false",
             ],
         );
-        daemon.wait_until_ready(async || command(&host, &["version"]).await.map(drop)).await;
-        Self { daemon, dir, host }
+        let mut daemon = Daemon::start("dockerd", &dir.path().join("log"), &program, &args);
+        daemon.wait_until_ready(async || command(&system, &host, &["version"]).await.map(drop)).await;
+        Self { daemon, dir, host, system }
     }
 
     /// Runs the `docker` command against this daemon.
@@ -72,7 +89,7 @@ impl Dockerd {
     /// # Errors
     /// [`Failed`] if the command does not succeed within 150 s.
     pub async fn docker(&self, args: &[&str]) -> Result<Ran, Failed> {
-        command(&self.host, args).await
+        command(&self.system, &self.host, args).await
     }
 
     /// Pulls an image.
@@ -80,8 +97,16 @@ impl Dockerd {
     /// # Panics
     /// If that fails, with the daemon's log.
     pub async fn pull(&self, image: &str) -> Ran {
-        let pulled = self.docker(&["pull", image]).await;
+        let pulled = self.try_pull(image).await;
         pulled.unwrap_or_else(|failed| panic!("{failed}\n{}", tail(&self.daemon.log(), 4000)))
+    }
+
+    /// Pulls an image that may not be there.
+    ///
+    /// # Errors
+    /// [`Failed`] if it does not succeed within 150 s.
+    pub async fn try_pull(&self, image: &str) -> Result<Ran, Failed> {
+        self.docker(&["pull", image]).await
     }
 
     /// Pushes an image.
@@ -97,15 +122,10 @@ impl Dockerd {
     /// # Panics
     /// If one is left.
     pub async fn forget(&self) {
-        let images = self.docker(&["image", "ls", "--all", "--quiet"]).await.expect("images can be listed");
-        let mut ids: Vec<&str> = images.stdout.split_whitespace().collect();
-        ids.sort_unstable();
-        ids.dedup();
-        for id in ids {
-            self.docker(&["image", "rm", "--force", id]).await.expect("an image can be removed");
+        for id in self.image_ids().await {
+            self.docker(&["image", "rm", "--force", &id]).await.expect("an image can be removed");
         }
-        let left = self.docker(&["image", "ls", "--all", "--quiet"]).await.expect("images can be listed");
-        assert_eq!(left.stdout.trim(), "");
+        assert_eq!(self.image_ids().await, Vec::<String>::new());
     }
 
     /// Its folder.
@@ -129,25 +149,36 @@ impl Dockerd {
     /// If that fails.
     pub async fn saved_layers(&self, image: &str) -> Vec<String> {
         let out = TempDir::with_prefix_in("saved.", self.dir.path()).expect("a folder can be made");
-        let (archive, folder) = (out.path().join("image.tar"), out.path().join("image"));
-        std::fs::create_dir(&folder).expect("a folder can be made");
+        let archive = out.path().join("image.tar");
         let name = archive.display().to_string();
         self.docker(&["save", "--output", &name, image]).await.unwrap_or_else(|failed| panic!("{failed}"));
-        let folder_name = folder.display().to_string();
-        must_run("tar", &["-xf", &name, "-C", &folder_name], PULL_LIMIT).await;
-        let manifest = std::fs::read(folder.join("manifest.json")).expect("an archive has a manifest");
-        let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("it is JSON");
-        let mut digests = Vec::new();
-        for layer in manifest[0]["Layers"].as_array().expect("it lists layers") {
-            let path: PathBuf = folder.join(layer.as_str().expect("a layer is a path"));
-            digests.push(sha256sum::of_file(&path).await);
-        }
-        digests
+        saved::layers(&archive).await
+    }
+
+    /// The ids of all images.
+    ///
+    /// # Panics
+    /// If they cannot be listed.
+    pub async fn image_ids(&self) -> Vec<String> {
+        let images = self.docker(&["image", "ls", "--all", "--quiet", "--no-trunc"]).await;
+        let images = images.expect("images can be listed").stdout;
+        let mut ids: Vec<String> = images.split_whitespace().map(str::to_owned).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Hashes every blob that is kept in containerd's image store; gives their digests and sizes in bytes.
+    ///
+    /// # Panics
+    /// If a blob is not what its name says, or the image store is the classic one.
+    pub async fn check_content(&self) -> BTreeMap<String, u64> {
+        sha256sum::check_content(&self.dir.path().join("data/containerd/daemon")).await
     }
 }
 
-async fn command(host: &str, args: &[&str]) -> Result<Ran, Failed> {
+async fn command(system: &System, host: &str, args: &[&str]) -> Result<Ran, Failed> {
     let mut all = vec!["--host", host];
     all.extend_from_slice(args);
-    run(DOCKER, &all, PULL_LIMIT).await
+    system.run(DOCKER, &all, PULL_LIMIT).await
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::layout::Layout;
+use crate::layout::{Algorithms, Layout};
 use crate::run::must_run;
 
 const LIMIT: Duration = Duration::from_secs(600);
@@ -73,6 +73,24 @@ impl Image {
             layout.finish(TAG, index);
         })
         .await
+    }
+
+    /// What every client pulls in every configuration: two platforms, the first one's layers three small ones and one
+    /// of 8 MiB, which is not compressed.
+    pub async fn small() -> Self {
+        made("small", async |dir| small(Layout::create(dir)).await).await
+    }
+
+    /// The same with its configs and layers named by sha512.
+    pub async fn sha512_blobs() -> Self {
+        let by = Algorithms { manifests: "sha256", blobs: "sha512" };
+        made("sha512-blobs", async |dir| small(Layout::create_by(dir, by)).await).await
+    }
+
+    /// The same with its manifests, too, named by sha512.
+    pub async fn sha512() -> Self {
+        let by = Algorithms { manifests: "sha512", blobs: "sha512" };
+        made("sha512", async |dir| small(Layout::create_by(dir, by)).await).await
     }
 
     /// Three layers, the middle one with nothing in it.
@@ -181,6 +199,18 @@ impl Image {
     pub fn blob_path(&self, digest: &str) -> PathBuf {
         self.layout.join("blobs").join(digest.replace(':', "/"))
     }
+}
+
+async fn small(layout: Layout) {
+    let mut layers = Vec::new();
+    for size in [700_000, 1 << 20, 20_000] {
+        layers.push(layout.add_layer(random_files(&[size]).await.path(), true).await);
+    }
+    let shared = layers[2].clone();
+    layers.push(layout.add_layer(random_files(&[8 << 20]).await.path(), false).await);
+    let images = [layout.add_image("amd64", &layers).await, layout.add_image("arm64", &[shared]).await];
+    let index = layout.add_index(&images).await;
+    layout.finish(TAG, index);
 }
 
 /// The tar of a Debian root file system; made by `tests/debian-root` if it is not there.

@@ -16,6 +16,16 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 #[derive(Debug)]
 pub struct Layout {
     dir: PathBuf,
+    algorithms: Algorithms,
+}
+
+/// What digests are made by, each `sha256` or `sha512`. Diff ids, which no registry sees, are always sha256.
+#[derive(Clone, Copy, Debug)]
+pub struct Algorithms {
+    /// Those of indexes and manifests.
+    pub manifests: &'static str,
+    /// Those of configs and layers.
+    pub blobs: &'static str,
 }
 
 /// A layer that is in the layout.
@@ -31,10 +41,20 @@ impl Layout {
     /// # Panics
     /// If it cannot be made.
     pub fn create(dir: &Path) -> Self {
-        std::fs::create_dir_all(dir.join("blobs/sha256")).expect("a folder can be made");
+        Self::create_by(dir, Algorithms { manifests: "sha256", blobs: "sha256" })
+    }
+
+    /// As [`Layout::create`], with other digests.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn create_by(dir: &Path, algorithms: Algorithms) -> Self {
+        for algorithm in [algorithms.manifests, algorithms.blobs] {
+            std::fs::create_dir_all(dir.join("blobs").join(algorithm)).expect("a folder can be made");
+        }
         std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)
             .expect("a file can be made");
-        Self { dir: dir.to_owned() }
+        Self { dir: dir.to_owned(), algorithms }
     }
 
     /// Adds the content of `folder` as a layer, gzipped or as a plain tar.
@@ -102,10 +122,14 @@ impl Layout {
     }
 
     async fn take(&self, file: &Path, media_type: &str) -> Value {
-        let digest = sha256sum::of_file(file).await;
+        let algorithm = match media_type {
+            MANIFEST | INDEX => self.algorithms.manifests,
+            _ => self.algorithms.blobs,
+        };
+        let digest = sha256sum::by(file, algorithm).await;
         let size = file.metadata().expect("the file is there").len();
-        let hex = digest.trim_start_matches("sha256:");
-        std::fs::rename(file, self.dir.join("blobs/sha256").join(hex)).expect("a file can be moved");
+        let blob = self.dir.join("blobs").join(digest.replace(':', "/"));
+        std::fs::rename(file, blob).expect("a file can be moved");
         json!({ "mediaType": media_type, "digest": digest, "size": size })
     }
 }

@@ -4,11 +4,13 @@
 //! socket, images are made by Debian's own tools. `tests/README.md` says how to run and how to add a promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails its test by panicking")]
 
+pub mod access;
 pub mod azurite;
 pub mod binary;
 pub mod certificate;
 pub mod client;
 pub mod containerd;
+pub mod cut;
 pub mod daemon;
 pub mod docker_registry;
 pub mod dockerd;
@@ -18,17 +20,23 @@ pub mod eventually;
 pub mod house;
 pub mod identity;
 pub mod image;
+pub mod installed;
 pub mod layout;
 pub mod node;
+pub mod page;
+pub mod podman;
 pub mod ports;
 pub mod prometheus;
 pub mod raw_http;
 pub mod region;
 pub mod run;
 pub mod s3;
+pub mod saved;
+pub mod seen;
 pub mod sha256sum;
 pub mod skopeo;
 pub mod storage;
+pub mod system;
 pub mod throttle;
 pub mod token_service;
 pub mod tool;

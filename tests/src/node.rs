@@ -56,13 +56,33 @@ pub struct Options {
     pub tenancy: String,
     /// Bindings besides those of `contoso` and `fabrikam`.
     pub bindings: Vec<serde_json::Value>,
+    /// Whether the listeners speak HTTP/2 too.
+    pub http2: bool,
+    /// The registries, which anybody may pull from.
+    pub registries: Vec<String>,
+    /// Another registry, by its URL, that is pulled through as the registry [`HUB`]: for `docker.io`, and for whoever
+    /// names no registry.
+    pub upstream: Option<String>,
 }
+
+/// The registry that is another one, pulled through.
+pub const HUB: &str = "hub";
 
 impl Default for Options {
     fn default() -> Self {
         let tenancy = "path = true\n".to_owned();
-        let (more, bindings, account) = (String::new(), Vec::new(), None);
-        Self { nodes: 1, more, account, memory_bytes: 64 << 20, certificate: None, tenancy, bindings }
+        Self {
+            nodes: 1,
+            more: String::new(),
+            account: None,
+            memory_bytes: 64 << 20,
+            certificate: None,
+            tenancy,
+            bindings: Vec::new(),
+            http2: false,
+            registries: ["contoso", "fabrikam"].map(str::to_owned).into(),
+            upstream: None,
+        }
     }
 }
 
@@ -75,7 +95,7 @@ impl Stamp {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts a stamp whose registries `contoso` and `fabrikam` anybody may pull from.
+    /// Starts a stamp whose registries anybody may pull from.
     ///
     /// # Panics
     /// If a node is not ready within 30 s.
@@ -102,7 +122,7 @@ impl Stamp {
             });
         }
         let bindings = dir.path().join("bindings.json");
-        std::fs::write(&bindings, snapshot(&nodes[1..], &options.bindings).to_string())
+        std::fs::write(&bindings, snapshot(&nodes[1..], &options).to_string())
             .expect("a file can be written");
         for node in &nodes {
             node.write_config(dir.path(), &options);
@@ -131,13 +151,20 @@ impl Stamp {
     }
 }
 
-/// The bindings of two registries to a stamp of these nodes.
-fn snapshot(nodes: &[Node], more: &[serde_json::Value]) -> serde_json::Value {
+/// The bindings of the registries to a stamp of these nodes.
+fn snapshot(nodes: &[Node], options: &Options) -> serde_json::Value {
     let nodes: Vec<_> = nodes
         .iter()
         .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
         .collect();
-    let bindings: Vec<_> = ["contoso", "fabrikam"]
+    let hub = options.upstream.iter().map(|_| {
+        json!({
+            "registry": HUB, "home_stamp": "a", "epoch": 1, "pull": "anonymous", "hosts": ["docker.io"],
+            "placement": { "account": HUB },
+        })
+    });
+    let bindings: Vec<_> = options
+        .registries
         .iter()
         .map(|name| {
             json!({
@@ -145,7 +172,8 @@ fn snapshot(nodes: &[Node], more: &[serde_json::Value]) -> serde_json::Value {
                 "placement": { "account": "acct", "container": name },
             })
         })
-        .chain(more.iter().cloned())
+        .chain(options.bindings.iter().cloned())
+        .chain(hub)
         .collect();
     json!({
         "revision": 1, "region": "local", "stamps": [{ "name": "a", "nodes": nodes }], "bindings": bindings,
@@ -215,9 +243,14 @@ impl Node {
 
     /// The lines of its access log that name this request's path, parsed.
     pub fn access(&self, path: &str) -> Vec<serde_json::Value> {
+        self.access_log().into_iter().filter(|line| line.to_string().contains(path)).collect()
+    }
+
+    /// Every line of its access log, parsed.
+    pub fn access_log(&self) -> Vec<serde_json::Value> {
         let lines = self.log();
         let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        lines.filter(|line| line["target"] == "access" && line.to_string().contains(path)).collect()
+        lines.filter(|line| line["target"] == "access").collect()
     }
 
     /// What its `/metrics` shows now.
@@ -258,15 +291,24 @@ impl Node {
             .account
             .clone()
             .unwrap_or_else(|| format!("kind = \"local\"\npath = \"{dir}/storage\"\n"));
+        text += &format!("http2 = {}\n", options.http2);
+        let (default, hub) = match &options.upstream {
+            Some(url) => (
+                format!("default_registry = \"{HUB}\"\n"),
+                format!("[accounts.{HUB}]\nkind = \"registry\"\nurl = \"{url}\"\n"),
+            ),
+            None => Default::default(),
+        };
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
-             [tenancy]\n{}[accounts.acct]\n{account}\
+             [tenancy]\n{}{default}[accounts.acct]\n{account}\
              [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
             options.tenancy, options.memory_bytes
         );
         if name != "front" {
             text += &format!("dir = \"{home}/cache\"\n");
         }
+        text += &hub;
         text += &options.more;
         std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");
         std::fs::write(self.dir.join("node.toml"), text).expect("a file can be written");

@@ -36,7 +36,7 @@ impl S3Server {
         std::fs::write(dir.path().join("secret"), KEY.1).expect("the folder can be written");
         let address = ports::free_address();
         let (host, port) = (address.ip().to_string(), address.port().to_string());
-        let program = tool::path("moto/bin/moto_server").display().to_string();
+        let program = tool::path("moto-5.2.5/bin/moto_server").display().to_string();
         let args = ["-H", &host, "-p", &port];
         let mut daemon = Daemon::start("moto_server", &dir.path().join("log"), &program, &args);
         daemon

@@ -1,4 +1,4 @@
-//! Digests by `sha256sum`: the judge of content is not code of ours.
+//! Digests by `sha256sum` and `sha512sum`: the judge of content is not code of ours.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,35 +13,65 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// # Panics
 /// If the file cannot be read.
 pub async fn of_file(path: &Path) -> String {
-    let ran = must_run("sha256sum", &["--".as_ref(), path.as_os_str()], LIMIT).await;
-    let hex = ran.stdout.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
-    format!("sha256:{hex}")
+    by(path, "sha256").await
 }
 
-/// Hashes every file of a folder whose name is 64 hex characters, and finds each to be what its name says.
+/// The digest of a file by `sha256` or `sha512`, as `ALGORITHM:HEX`.
+///
+/// # Panics
+/// If the file cannot be read.
+pub async fn by(path: &Path, algorithm: &str) -> String {
+    let ran = must_run(&format!("{algorithm}sum"), &["--".as_ref(), path.as_os_str()], LIMIT).await;
+    let hex = ran.stdout.split_whitespace().next().unwrap_or_default().trim_start_matches('\\');
+    format!("{algorithm}:{hex}")
+}
+
+/// Hashes every file of a folder whose name is 64 or 128 hex characters (sha256, sha512), and finds each to be what its name says.
 /// Gives digest and size in bytes of each.
 ///
 /// # Panics
 /// If one is not, or if there are none.
 pub async fn check_named_by_digest(folder: &Path) -> BTreeMap<String, u64> {
-    let named: Vec<PathBuf> = std::fs::read_dir(folder)
+    let files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("the folder can be read").path())
-        .filter(|path| hex_name(path).is_some())
+        .filter(|path| named(path).is_some())
         .collect();
-    assert!(!named.is_empty(), "{} holds no blob", folder.display());
+    assert!(!files.is_empty(), "{} holds no blob", folder.display());
     let mut checked = BTreeMap::new();
-    for path in named {
+    for path in files {
         let size = path.metadata().expect("the blob is there").len();
-        let expected = format!("sha256:{}", hex_name(&path).unwrap_or_default());
-        assert_eq!(of_file(&path).await, expected, "{} is not what its name says", path.display());
+        let (algorithm, hex) = named(&path).expect("it was filtered");
+        let expected = format!("{algorithm}:{hex}");
+        assert_eq!(by(&path, algorithm).await, expected, "{} is not what its name says", path.display());
         checked.insert(expected, size);
     }
     checked
 }
 
-fn hex_name(path: &Path) -> Option<&str> {
+/// Hashes every blob in the content store of a containerd whose root is `root`; gives digests and sizes in bytes.
+///
+/// # Panics
+/// If one is not what its name says, or there are none.
+pub async fn check_content(root: &Path) -> BTreeMap<String, u64> {
+    let blobs = root.join("io.containerd.content.v1.content/blobs");
+    let mut checked = BTreeMap::new();
+    for algorithm in ["sha256", "sha512"].map(|name| blobs.join(name)) {
+        if algorithm.exists() {
+            checked.extend(check_named_by_digest(&algorithm).await);
+        }
+    }
+    checked
+}
+
+/// The digest that a file's name says, in its two parts.
+fn named(path: &Path) -> Option<(&'static str, &str)> {
     let name = path.file_name()?.to_str()?;
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    (name.len() == 64 && name.bytes().all(hex)).then_some(name)
+    let algorithm = match name.len() {
+        64 => "sha256",
+        128 => "sha512",
+        _ => return None,
+    };
+    name.bytes().all(hex).then_some((algorithm, name))
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::run::{Failed, Ran, run};
+use crate::run::{Failed, Ran};
 use crate::sha256sum;
+use crate::system::System;
 
 const LIMIT: Duration = Duration::from_secs(150);
 
@@ -14,10 +15,18 @@ const LIMIT: Duration = Duration::from_secs(150);
 /// # Errors
 /// [`Failed`] if it does not succeed within 150 s.
 pub async fn copy(options: &[&str], from: &str, to: &str) -> Result<Ran, Failed> {
+    copy_on(&System::machine(), options, from, to).await
+}
+
+/// As [`copy`], of the program that lies in `system`.
+///
+/// # Errors
+/// [`Failed`] if it does not succeed within 150 s.
+pub async fn copy_on(system: &System, options: &[&str], from: &str, to: &str) -> Result<Ran, Failed> {
     let mut args = vec!["--insecure-policy", "copy", "--quiet"];
     args.extend_from_slice(options);
     args.extend_from_slice(&[from, to]);
-    run("/usr/bin/skopeo", &args, LIMIT).await
+    system.run("/usr/bin/skopeo", &args, LIMIT).await
 }
 
 /// Pulls over plain HTTP into a folder, every platform, and hashes every file with `sha256sum`; gives digests and

@@ -1,4 +1,4 @@
-//! Tools that `tests/install` puts below the target folder, as Debian does not carry them.
+//! Tools that `tests/install` puts into a folder of their own, as Debian does not carry them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 /// # Panics
 /// If it is not there.
 pub fn path(file: &str) -> PathBuf {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(default, PathBuf::from);
-    let path = target.join("test-tools").join(file);
+    let cache = std::env::var_os("DATAPROXY_TESTS_CACHE");
+    let cache = cache.map_or_else(|| Path::new("/var/cache/dataproxy-tests").to_owned(), PathBuf::from);
+    let path = cache.join(file);
     assert!(path.exists(), "{} is missing; `tests/install clients` brings it", path.display());
     path
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::ending::End;
 use super::jobs::{Job, Part, hash, keep, open_file};
@@ -58,6 +59,8 @@ pub(super) struct Engine {
     pub(super) events: Flights,
     pub(super) flights: HashMap<u64, Flight>,
     pub(super) next_flight: u64,
+    /// When reads that nobody wants any more are stopped, even inside a block.
+    pub(super) linger_until: Option<Instant>,
     pub(super) jobs: JoinSet<Job>,
     /// Whole blocks that the tiers are yet to take.
     pub(super) arrived: VecDeque<u32>,
@@ -84,6 +87,7 @@ impl Engine {
             events: SelectAll::new(),
             flights: HashMap::new(),
             next_flight: 0,
+            linger_until: None,
             jobs: JoinSet::new(),
             arrived: VecDeque::new(),
             hashed: prefix.as_ref().map_or(0, Prefix::next),
@@ -221,6 +225,10 @@ impl Engine {
                     self.stop_unwanted();
                     self.replan = true;
                 }
+                () = until(self.linger_until) => {
+                    self.stop_lingering();
+                    self.replan = true;
+                }
                 _ = closing.changed() => {}
             }
         }
@@ -272,7 +280,10 @@ impl Engine {
                 });
                 drop(state);
                 wake_all(wakers);
-                self.arrived.extend(whole);
+                if !whole.is_empty() {
+                    self.arrived.extend(whole);
+                    self.stop_unwanted();
+                }
             }
             Event::Piece { .. } => {}
             Event::Done => {
@@ -420,5 +431,13 @@ impl Engine {
         counters.fill_bytes.sub(self.counted);
         counters.fill_bytes_peak.raise(held);
         self.counted = held;
+    }
+}
+
+/// Resolves at this moment, or never.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

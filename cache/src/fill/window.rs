@@ -96,6 +96,11 @@ impl Window {
         self.held.get(&block).is_some_and(|held| held.received == self.blocks.len(block))
     }
 
+    /// Whether a part of a block has come.
+    pub(crate) fn has_begun(&self, block: u32) -> bool {
+        self.held.get(&block).is_some_and(|held| held.received > 0)
+    }
+
     pub(crate) fn is_checked(&self, block: u32) -> bool {
         self.held.get(&block).is_some_and(|held| held.checked)
     }

@@ -27,6 +27,28 @@ async fn a_cold_range_fetches_the_blocks_it_touches_once() {
 }
 
 #[tokio::test]
+async fn a_block_that_has_begun_to_come_is_kept_though_its_reader_has_what_it_wants() {
+    bounded(async {
+        for rig in [Rig::new().await, Rig::without_disk().await] {
+            let blob = rig.blob(100 * BLOCK);
+            let gate = Gate::new();
+            rig.origin.next(Fault::Hold { after_bytes: BLOCK / 2, gate: gate.clone() });
+            let small = |first| Wanted::Closed { first, last: first + 9 };
+            // A lazy pull reads the files of a block one after the other, each in a moment.
+            rig.check(&blob, small(50 * BLOCK)).await;
+            gate.arrived(1).await;
+            gate.open();
+            rig.idle().await;
+            for first in [50 * BLOCK + 7, 51 * BLOCK - 10, 50 * BLOCK] {
+                rig.check(&blob, small(first)).await;
+            }
+            assert_eq!((rig.origin_bytes(), rig.origin.requests()), (BLOCK, 1));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn ranges_that_add_up_make_a_verified_blob() {
     bounded(async {
         let rig = Rig::new().await;

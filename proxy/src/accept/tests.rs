@@ -53,7 +53,7 @@ fn hundred(body: Body) -> Response<Body> {
 }
 
 /// Answers `/panic` by panicking, `/panics` and `/fails` with a body of 100 bytes that panics or fails when it is first
-/// read, `/slow` with one that the test sends, all else with `hello`.
+/// read, `/slow` with one that the test sends, `/session` with whether TLS was resumed, all else with `hello`.
 fn serve(speaks: Speaks, bounds: Bounds, max_connections: usize) -> Server {
     let (handed, bodies) = mpsc::channel::<Pieces>(8);
     let handler = move |request: Request<Incoming>| {
@@ -61,6 +61,10 @@ fn serve(speaks: Speaks, bounds: Bounds, max_connections: usize) -> Server {
         async move {
             match request.uri().path() {
                 "/panic" => panic!("as asked"),
+                "/session" => {
+                    let resumed = request.extensions().get::<Peer>().unwrap().resumed;
+                    Response::new(Body::full(if resumed { "again" } else { "first" }))
+                }
                 "/panics" => hundred(Body::stream(Panics)),
                 "/fails" => {
                     let failed = async { Err::<Frame<Bytes>, BodyError>("as asked".into()) };
@@ -130,12 +134,17 @@ async fn rest(stream: &mut (impl AsyncBufReadExt + Unpin)) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_tls_hello_on_a_plain_address_is_answered_at_once_with_an_alert() {
+async fn a_tls_hello_on_a_plain_address_is_answered_at_once_in_plain_http() {
     let server = plain();
     let start = Instant::now();
     let hello = "\x16\x03\x01\x02\x00\x01\x00\x01\u{0}and then five hundred bytes of hello";
     let mut stream = send(server.addr, hello).await;
-    assert_eq!(rest(&mut stream).await, TLS_ALERT);
+    let head = head(&mut stream).await;
+    assert!(head.starts_with("http/1.1 400 "), "{head}");
+    let body = rest(&mut stream).await;
+    assert!(head.contains(&format!("\r\ncontent-length: {}\r\n", body.len())), "{head}");
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["errors"][0]["code"], "UNSUPPORTED");
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 

@@ -40,6 +40,15 @@ fn method(record: &Record) -> &'static str {
     }
 }
 
+/// The version of HTTP, as people write it.
+fn version(record: &Record) -> &'static str {
+    match record.version {
+        http::Version::HTTP_2 => "2",
+        http::Version::HTTP_10 => "1.0",
+        _ => "1.1",
+    }
+}
+
 /// What requests of one kind, method, status and outcome are counted with.
 struct Handles {
     requests: Counter,
@@ -138,7 +147,9 @@ pub(super) fn log(record: &Record) {
         total_ms = millis(record.total),
         peer = record.peer.map(tracing::field::display),
         forwarded_for = record.forwarded_for,
+        http = version(record),
         tls = record.tls,
+        tls_resumed = record.tls_resumed,
         user_agent = record.user_agent,
         "request"
     );

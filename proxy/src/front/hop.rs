@@ -177,7 +177,7 @@ mod tests {
         let hop = Hop::new("front-1", Duration::from_secs(1));
         let request = Request::get("/v2/").header("host", "contoso.registry.test");
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        parts.extensions.insert(Peer { addr: "192.0.2.7:1234".parse().unwrap(), tls: false });
+        parts.extensions.insert(Peer { addr: "192.0.2.7:1234".parse().unwrap(), tls: false, resumed: false });
         hop.mark(&mut parts, "mine");
         for (name, value) in [
             ("host", "contoso.registry.test"),

@@ -285,7 +285,7 @@ pub const METRICS: &[Metric] = &[
         Counter,
         "1",
         "",
-        "TLS hellos on a plain address, each answered with an alert",
+        "TLS hellos on a plain address, each answered in plain HTTP",
     ),
     metric("dataproxy_request_panics_total", Counter, "1", "", "Requests that ended in a panic; must be 0"),
     metric("dataproxy_cuts_total", Counter, "1", "", "Connections cut at the drain deadline"),

@@ -21,7 +21,7 @@ async fn a_served_blob_is_accounted_in_full() {
         .header("user-agent", "containerd/1.7.27")
         .header("x-request-id", "from-the-caller")
         .header("authorization", "Bearer secret")
-        .extension(Peer { addr: "127.0.0.9:1234".parse().expect("an address"), tls: true })
+        .extension(Peer { addr: "127.0.0.9:1234".parse().expect("an address"), tls: true, resumed: true })
         .body(Empty::<Bytes>::new())
         .expect("a request");
     let response = Arc::clone(&node.puller).serve(request).await;
@@ -40,7 +40,7 @@ async fn a_served_blob_is_accounted_in_full() {
     assert_eq!(record.outcome, Some(Outcome::Filled));
     assert!(record.first_byte.is_some_and(|first_byte| first_byte <= record.total));
     assert_eq!(record.peer.map(|peer| peer.to_string()).as_deref(), Some("127.0.0.9:1234"));
-    assert!(record.tls && !record.late && !record.stale);
+    assert!(record.tls && record.tls_resumed && !record.late && !record.stale);
     assert_eq!(record.user_agent.as_deref(), Some("containerd/1.7.27"));
     assert!(!format!("{record:?}").contains("secret"));
     assert_eq!(node.records().len(), 1);
@@ -54,7 +54,7 @@ async fn what_is_forwarded_for_is_logged_as_a_claim_beside_the_peer() {
         .header("host", "contoso.registry.test")
         .header("x-forwarded-for", long)
         .header("x-forwarded-for", "203.0.113.7\t\"end=complete\"")
-        .extension(Peer { addr: "127.0.0.9:1234".parse().expect("an address"), tls: false })
+        .extension(Peer { addr: "127.0.0.9:1234".parse().expect("an address"), tls: false, resumed: false })
         .body(Empty::<Bytes>::new())
         .expect("a request");
     Arc::clone(&node.puller).serve(request).await.into_body().collect().await.expect("whole");

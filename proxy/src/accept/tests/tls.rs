@@ -81,6 +81,22 @@ async fn a_new_certificate_is_served_without_dropping_a_connection() {
     get(&mut live).await;
 }
 
+#[tokio::test]
+async fn a_request_on_a_resumed_session_says_so() {
+    let pair = Pair::new();
+    let client = pair.issue();
+    let (cert, key) = pair.paths();
+    let config = Arc::new(Certificate::open(cert, key).unwrap()).server_config(false).unwrap();
+    let server = serve(Speaks::Tls(Arc::new(config)), bounds(), 100);
+    // The client's settings keep the tickets that the first connection's answer brings.
+    for session in ["first", "again"] {
+        let mut stream = connect(server.addr, &client).await.unwrap();
+        stream.write_all(b"GET /session HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(head(&mut stream).await.starts_with("http/1.1 200"));
+        assert_eq!(body(&mut stream, 5).await, session);
+    }
+}
+
 async fn wait(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
