@@ -1,4 +1,4 @@
-//! A real S3 server as a storage account.
+//! A real S3 server as a storage account, also one that Debian's docker-registry writes to.
 
 use std::sync::Arc;
 
@@ -7,7 +7,12 @@ use dataproxy::store::Store;
 use dataproxy::store::conformance;
 use dataproxy_cache::conformance::{Fixture, origin};
 use dataproxy_cache::{ObjectName, Origin, OriginErrorKind};
-use dataproxy_tests::s3::S3Server;
+use dataproxy_tests::docker_registry::DockerRegistry;
+use dataproxy_tests::download::download;
+use dataproxy_tests::image::{Image, TAG};
+use dataproxy_tests::node::{Options, Stamp};
+use dataproxy_tests::s3::{KEY, REGION, S3Server};
+use dataproxy_tests::{raw_http, skopeo};
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
@@ -73,4 +78,34 @@ async fn a_signed_url_gives_the_object_to_whoever_has_it() {
         server.store().sign(&ObjectName::new("bucket/a/b"), valid).await.expect("signed").expect("a URL");
     let got = dataproxy_tests::run::must_run("curl", &["-sS", "--fail", url.expose()], valid).await;
     assert_eq!(got.stdout, "content");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_docker_registry_keeps_in_s3_is_pulled_through_us() {
+    let server = S3Server::start().await;
+    for bucket in ["contoso", "fabrikam"] {
+        server.make_bucket(bucket).await;
+    }
+    let registry = DockerRegistry::start_on_s3(&server, "contoso").await;
+    let image = Image::multi_platform().await;
+    skopeo::push(&image.layout, TAG, &format!("{}/team/app:{TAG}", registry.address())).await;
+    let (url, id, secret) = (server.url(), KEY.0, server.secret());
+    let account = format!(
+        "kind = \"s3\"\nendpoint = \"{url}\"\nregion = \"{REGION}\"\ncredential = \"key\"\n\
+         access_key_id = \"{id}\"\nsecret_file = \"{}\"\n",
+        secret.display()
+    );
+    let stamp = Stamp::start_with(Options { account: Some(account), ..Options::default() }).await;
+    let node = stamp.nodes[0].pull();
+
+    let tags = raw_http::get(node, "/v2/contoso/team/app/tags/list").await.expect("an answer");
+    assert_eq!(tags.json().expect("JSON")["tags"], serde_json::json!([TAG]));
+    for (digest, size) in &image.blobs {
+        let path = format!("/v2/contoso/team/app/blobs/{digest}");
+        let blob = download(node, &path).await.expect("a blob");
+        assert_eq!((&blob.digest, &blob.bytes), (digest, size));
+    }
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (blobs, _) = skopeo::pull(&format!("{node}/contoso/team/app:{TAG}"), folder.path()).await;
+    assert_eq!(blobs, image.blobs);
 }

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use crate::certificate::Certificate;
 use crate::daemon::Daemon;
 use crate::ports;
+use crate::s3::{self, S3Server};
 
 /// Who is let in.
 #[derive(Clone, Debug, Default)]
@@ -58,12 +59,30 @@ impl DockerRegistry {
     /// # Panics
     /// If it does not answer within 30 s.
     pub async fn start_with(root: &Path, certificate: Option<&Certificate>, access: &Access) -> Self {
+        let storage = format!("  filesystem:\n    rootdirectory: {}\n", root.display());
+        Self::start_over(&storage, certificate, access).await
+    }
+
+    /// Starts one that keeps its content in a bucket of an S3 server.
+    ///
+    /// # Panics
+    /// If it does not answer within 30 s.
+    pub async fn start_on_s3(server: &S3Server, bucket: &str) -> Self {
+        let (url, (id, secret)) = (server.url(), s3::KEY);
+        let storage = format!(
+            "  s3:\n    accesskey: {id}\n    secretkey: {secret}\n    region: {}\n    regionendpoint: {url}\n    \
+             bucket: {bucket}\n    secure: false\n  redirect:\n    disable: true\n",
+            s3::REGION
+        );
+        Self::start_over(&storage, None, &Access::Open).await
+    }
+
+    async fn start_over(storage: &str, certificate: Option<&Certificate>, access: &Access) -> Self {
         let dir = TempDir::with_prefix("docker-registry.").expect("a folder can be made");
         let address = ports::free_address();
         let mut text = format!(
             "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: true\n\
-             storage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
-            root.display()
+             storage:\n{storage}http:\n  addr: {address}\n"
         );
         if let Some(certificate) = certificate {
             let (server, key) = (certificate.server.display(), certificate.key.display());
@@ -99,8 +118,9 @@ impl DockerRegistry {
     pub async fn resume(&mut self) {
         let config = self.dir.path().join("config.yml").display().to_string();
         let (log, address) = (self.dir.path().join("log"), self.address);
-        let args = ["serve", &config];
-        let mut daemon = Daemon::start("docker-registry", &log, "/usr/bin/docker-registry", &args);
+        // Its AWS library fails on authorities that the environment names.
+        let args = ["-u", "AWS_CA_BUNDLE", "/usr/bin/docker-registry", "serve", &config];
+        let mut daemon = Daemon::start("docker-registry", &log, "/usr/bin/env", &args);
         daemon.wait_until_ready(async || TcpStream::connect(address).await.map(drop)).await;
         self.daemon = Some(daemon);
     }
