@@ -122,7 +122,7 @@ mod tests {
             broken,
             [
                 "dataproxy-cache imports dataproxy; it may import none of ours",
-                "dataproxy imports dataproxy-tests; it may import dataproxy-cache, dataproxy-router-api",
+                "dataproxy imports dataproxy-tests; it may import dataproxy-azure, dataproxy-cache, dataproxy-router-api",
                 "stray has no place in the house: say in tests/src/house.rs whom it may import",
             ]
         );

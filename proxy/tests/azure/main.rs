@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used)]
 
 mod credentials;
+mod example;
 mod faults;
 mod listing;
 mod reads;
