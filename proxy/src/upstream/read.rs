@@ -70,7 +70,8 @@ pub(super) async fn read(
     if of.is_manifest
         && let Some(bytes) = upstream.at_hand(object)
     {
-        return cut(bytes.len() as u64, version_of_digest(of.digest), range, once(bytes));
+        let version = pin.cloned().unwrap_or_else(|| version_of_digest(of.digest));
+        return cut(bytes.len() as u64, version, range, once(bytes));
     }
     let mut headers = HeaderMap::new();
     if of.is_manifest {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::connect::{ConnectError, Connector};
 use super::settings::Url;
+use crate::via;
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
@@ -147,6 +148,7 @@ impl Wire {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
         request.headers_mut().insert(header::USER_AGENT, AGENT);
+        request.headers_mut().insert(header::VIA, via::value());
         // Content goes by its digest: any encoding on the way would make it something else.
         request.headers_mut().insert(header::ACCEPT_ENCODING, IDENTITY);
         let sent = self.client.request(request).await;
