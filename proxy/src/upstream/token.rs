@@ -164,7 +164,7 @@ impl Tokens {
                 let message = format!("the token service {from} answered {status} for {repository}");
                 Err(OriginError::new(OriginErrorKind::Denied, message))
             }
-            _ => Err(failure(Answer { response, from, is_home: false }).await),
+            _ => Err(failure(Answer { response, from, is_home: false, lead: None }).await),
         }
     }
 }
