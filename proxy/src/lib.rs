@@ -45,6 +45,7 @@ pub mod telemetry;
 pub mod tls;
 mod trust;
 pub mod upstream;
+pub mod via;
 mod watch;
 
 pub use cli::main_with_args;

@@ -37,7 +37,7 @@ use crate::request::{Request, Target, Verb};
 use crate::resolve::{ResolvedStamp, Stores, resolve};
 use crate::respond::{Answer, Manner};
 use crate::tags::Tags;
-use crate::{blob, stream};
+use crate::{blob, stream, via};
 
 /// Longest time to an answer's headers: every small read of storage that it takes fits in. A front door waits longer
 /// for a node, so that it is the node that says what is slow, and clients (30 s) wait longer than both.
@@ -135,6 +135,9 @@ impl Puller {
     ) -> Result<Answer, Refusal> {
         let request = Request::parse(parts, has_content)?;
         account.asked(&request);
+        if via::is_ours(&parts.headers) {
+            return Err(Refusal::UpstreamIsSelf);
+        }
         // Taken once: whatever is decided meanwhile, this pull ends as it began.
         let table = self.bindings.current();
         let Some(identified) = identify(&request, &self.tenancy, &table)? else { return Ok(ping()) };
