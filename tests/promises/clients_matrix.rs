@@ -155,7 +155,8 @@ async fn cell(client: Installed, running: &Running, site: &Site, configuration: 
         "a cold pull of {wanted} bytes cost {read} bytes of storage"
     );
     let (warm, again) = pull(&by_tag).await;
-    assert_eq!(again.asked(), seen.asked(), "the client had not forgotten all");
+    // dockerd's own puller may still have the manifests, which it clears away by and by.
+    assert_eq!(again.blobs(), seen.blobs(), "the client had not forgotten all");
     let (_, _) = pull(&by_digest).await;
     let read_again = stamp.origin_bytes().await - before - read;
     assert!(read_again <= BESIDES_BLOBS, "two warm pulls cost {read_again} bytes of storage");

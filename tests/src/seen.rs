@@ -97,6 +97,11 @@ impl Seen {
         self.0.iter().filter(|line| bad(line) || line["end"] == "failed").map(Value::to_string).collect()
     }
 
+    /// GETs of blobs.
+    pub fn blobs(&self) -> usize {
+        self.0.iter().filter(|line| line["method"] == "GET" && line["kind"] == "blob").count()
+    }
+
     /// How often this blob was asked for.
     pub fn gets_of(&self, digest: &str) -> usize {
         self.0.iter().filter(|line| line["method"] == "GET" && line["reference"] == digest).count()
