@@ -162,7 +162,7 @@ pub(super) struct AccountSection {
     pub(super) kind: AccountKind,
     pub(super) path: Option<PathBuf>,
     #[serde(default)]
-    pub(super) clients: Reach,
+    pub(super) clients: ClientAccess,
     pub(super) max_in_flight: Option<usize>,
     #[serde(default, deserialize_with = "unit::some_bytes")]
     pub(super) egress_limit: Option<u64>,
@@ -173,7 +173,7 @@ pub(super) struct AccountSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Whether clients can reach it.
-    pub clients: Reach,
+    pub clients: ClientAccess,
     /// What it is asked at most.
     pub bounds: AccountBounds,
 }
@@ -181,7 +181,7 @@ pub struct Terms {
 /// Whether clients can reach an account themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reach {
+pub enum ClientAccess {
     /// They cannot, or should not: everything goes through nodes.
     #[default]
     Closed,
