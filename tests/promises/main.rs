@@ -11,6 +11,7 @@ mod clients_docker;
 mod clients_mirror;
 mod clients_peer;
 mod clients_push;
+mod clients_redirect;
 mod clients_region;
 mod clients_skopeo;
 mod clients_tls;
