@@ -19,7 +19,7 @@ use crate::accept::{Acceptor, Speaks, bind};
 use crate::admin::{Admin, Identity, View};
 use crate::bindings::file::{self, BindingsFile};
 use crate::body::Body;
-use crate::config::{Account, BindingsSource, Config, Listen, Reach};
+use crate::config::{Account, BindingsSource, ClientAccess, Config, Listen};
 use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
 use crate::fit;
@@ -30,6 +30,7 @@ use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
+use crate::reach::{self, Reach};
 use crate::redirect::{Keys, Redirects};
 use crate::resolve::Stores;
 use crate::store::Store;
@@ -108,6 +109,27 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     }
     let _ = writeln!(text, "memory cache: {} MiB", config.cache.memory_bytes >> 20);
     Ok(text)
+}
+
+/// Tries every place that a registry's content lies in, and says what came of it; [`Exit::Unreached`] if a registry
+/// could not be served.
+///
+/// # Errors
+/// [`Failure`]: what would keep the node from starting.
+pub fn reach(config: &Config) -> Result<(String, Exit), Failure> {
+    let BindingsSource::File { path } = &config.bindings;
+    let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::System, error))?;
+    let looked = runtime.block_on(async {
+        let Accounts { stores, .. } = accounts(config)?;
+        let mut reach = Reach::default();
+        reach.look(table.snapshot(), &stores).await;
+        let is_whole = reach.unserved(table.snapshot()).is_empty();
+        Ok((reach.table(table.snapshot()), if is_whole { Exit::Done } else { Exit::Unreached }))
+    });
+    runtime.shutdown_timeout(BLOCKING_WINDOW);
+    looked
 }
 
 /// Who answers requests.
@@ -213,6 +235,9 @@ async fn start(
     if let Some(certificate) = certificate.clone() {
         let reloads = life.clone();
         background.spawn(async move { certificate.follow(&reloads).await });
+    }
+    if !config.is_front() {
+        background.spawn(reach::follow(Arc::clone(bindings.bindings()), stores.clone()));
     }
     let redirects = redirects(config)?;
     if let Some(keys) = redirects.keys.clone() {
@@ -381,7 +406,7 @@ fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
 
 /// Which blobs this node answers by a redirect.
 fn redirects(config: &Config) -> Result<Redirects, Failure> {
-    let open = config.terms.iter().filter(|(_, terms)| terms.clients == Reach::Open);
+    let open = config.terms.iter().filter(|(_, terms)| terms.clients == ClientAccess::Open);
     let keys = match &config.delivery.key {
         Some(key) => {
             let keys = Keys::open(key.clone(), config.delivery.other_key.clone());

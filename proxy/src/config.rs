@@ -27,8 +27,8 @@ mod unit;
 pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
-    Account, Accounts, Admin, BindingsSource, Delivery, Drain, Forwarding, Listen, Log, LogFormat, Node,
-    Reach, Tenancy, Terms,
+    Account, Accounts, Admin, BindingsSource, ClientAccess, Delivery, Drain, Forwarding, Listen, Log,
+    LogFormat, Node, Tenancy, Terms,
 };
 use section::{AccountKind, AccountSection, CacheSection, DeliverySection, FreshnessSection};
 
@@ -171,7 +171,7 @@ fn terms(name: &AccountName, section: &AccountSection) -> Result<Terms, Invalid>
         request_limit: section.request_limit,
     };
     count(&format!("accounts.{name}.max_in_flight"), bounds.max_in_flight, 4, 65_536)?;
-    if section.clients == Reach::Open && section.kind == AccountKind::Local {
+    if section.clients == ClientAccess::Open && section.kind == AccountKind::Local {
         return Err(Invalid::new(
             format!("accounts.{name}.clients"),
             "open, but no client can reach a folder of this machine; leave it out",

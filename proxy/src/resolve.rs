@@ -96,8 +96,14 @@ fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>,
     }
 }
 
-/// The account of a location, if this node can read it and it can have such a location.
-fn readable<'s>(location: &Location, stores: &'s Stores) -> Result<&'s Arc<dyn Holdings>, Refusal> {
+/// The account of a location, if this node is set up for it and it can have such a location.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn readable<'s>(
+    location: &Location,
+    stores: &'s Stores,
+) -> Result<&'s Arc<dyn Holdings>, Refusal> {
     let holdings = stores.get(&location.account).ok_or(Refusal::AccountUnreachable)?;
     if holdings.has_containers() == location.container.is_empty() {
         return Err(Refusal::PlacementUnfit);

@@ -18,6 +18,7 @@ mod clients_mirror;
 mod clients_peer;
 mod clients_pull_through;
 mod clients_push;
+mod clients_redirect;
 mod clients_region;
 mod clients_sha512;
 mod clients_skopeo;

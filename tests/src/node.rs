@@ -63,6 +63,9 @@ pub struct Options {
     /// Another registry, by its URL, that is pulled through as the registry [`HUB`]: for `docker.io`, and for whoever
     /// names no registry.
     pub upstream: Option<String>,
+    /// Splits the stamp in two pools: its first node has role `registry` and sends clients for blobs to its last one, of
+    /// role `dataproxy`.
+    pub split: bool,
 }
 
 /// The registry that is another one, pulled through.
@@ -82,6 +85,7 @@ impl Default for Options {
             http2: false,
             registries: ["contoso", "fabrikam"].map(str::to_owned).into(),
             upstream: None,
+            split: false,
         }
     }
 }
@@ -124,8 +128,11 @@ impl Stamp {
         let bindings = dir.path().join("bindings.json");
         std::fs::write(&bindings, snapshot(&nodes[1..], &options).to_string())
             .expect("a file can be written");
+        std::fs::write(dir.path().join("key"), "k".repeat(32)).expect("a file can be written");
+        let last = nodes.last().map(|node| (node.name.clone(), node.pull));
         for node in &nodes {
-            node.write_config(dir.path(), &options);
+            let data = last.clone().filter(|_| options.split);
+            node.write_config(dir.path(), &options, data);
         }
         let front = nodes.remove(0);
         let mut stamp = Self { nodes, front, dir };
@@ -275,12 +282,16 @@ impl Node {
         kib << 10
     }
 
-    fn write_config(&self, dir: &Path, options: &Options) {
+    fn write_config(&self, dir: &Path, options: &Options, data: Option<(String, SocketAddr)>) {
         let Self { name, pull, tls, admin, .. } = self;
         let (dir, home) = (dir.display(), self.dir.display());
         let mut text = format!("[node]\nname = \"{name}\"\nzone = \"{ZONE}\"\n");
         if name != "front" {
             text += "stamp = \"a\"\n";
+            if let Some((last, _)) = &data {
+                let role = if name == last { "dataproxy" } else { "registry" };
+                text += &format!("role = \"{role}\"\n");
+            }
         }
         text += &format!("[listen]\npull = [\"{pull}\"]\n");
         if let Some((cert, key)) = &options.certificate {
@@ -309,6 +320,9 @@ impl Node {
             text += &format!("dir = \"{home}/cache\"\n");
         }
         text += &hub;
+        if let Some((_, endpoint)) = data {
+            text += &format!("[delivery]\nkey = \"{dir}/key\"\ndata_endpoint = \"http://{endpoint}\"\n");
+        }
         text += &options.more;
         std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");
         std::fs::write(self.dir.join("node.toml"), text).expect("a file can be written");

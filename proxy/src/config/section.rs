@@ -203,7 +203,7 @@ pub(super) struct AccountSection {
     pub(super) password_env: Option<String>,
     pub(super) ca_file: Option<PathBuf>,
     #[serde(default)]
-    pub(super) clients: Reach,
+    pub(super) clients: ClientAccess,
     pub(super) max_in_flight: Option<usize>,
     #[serde(default, deserialize_with = "unit::some_bytes")]
     pub(super) egress_limit: Option<u64>,
@@ -214,7 +214,7 @@ pub(super) struct AccountSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Whether clients can reach it.
-    pub clients: Reach,
+    pub clients: ClientAccess,
     /// What it is asked at most.
     pub bounds: AccountBounds,
 }
@@ -222,7 +222,7 @@ pub struct Terms {
 /// Whether clients can reach an account themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reach {
+pub enum ClientAccess {
     /// They cannot, or should not: everything goes through nodes.
     #[default]
     Closed,

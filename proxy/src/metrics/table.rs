@@ -211,6 +211,20 @@ pub const METRICS: &[Metric] = &[
         "account; window = 10s, 60s",
         "`egress_limit` less what this node reads; of a fleet, subtract the rates of all nodes",
     ),
+    metric(
+        "dataproxy_placements",
+        Gauge,
+        "1",
+        "account; finding = reachable, empty, unlisted, denied, no_container, throttled, dark, strange, not_configured, unusable, upstream",
+        "Places of the bindings' placements by what this node found when it tried them: at the start, at new bindings, and once a minute where it could not read",
+    ),
+    metric(
+        "dataproxy_registries_unserved",
+        Gauge,
+        "1",
+        "",
+        "Registries that this node could not serve, as none of their places could be read",
+    ),
     metric("dataproxy_cache_fills_running", Gauge, "1", "", "Fills running"),
     metric("dataproxy_cache_fills_started_total", Counter, "1", "", "Fills started"),
     metric(

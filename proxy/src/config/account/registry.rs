@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::super::section::Reach;
+use super::super::section::ClientAccess;
 use super::{AccountSection, Invalid, Place};
 use crate::name::Repository;
 use crate::upstream::{Login, PasswordFrom, Settings, Url};
@@ -16,7 +16,7 @@ pub(super) fn settings(section: AccountSection, at: &Place<'_>) -> Result<Settin
         ("max_in_flight", section.max_in_flight.is_some()),
         ("egress_limit", section.egress_limit.is_some()),
         ("request_limit", section.request_limit.is_some()),
-        ("clients", section.clients == Reach::Open),
+        ("clients", section.clients == ClientAccess::Open),
     ];
     at.refuse(&bounds, "that is of storage accounts; another registry bounds its own clients; leave it out")?;
     let url = section.url.ok_or_else(|| {
