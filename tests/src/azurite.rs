@@ -74,10 +74,7 @@ impl Azurite {
         }
         let port = address.port().to_string();
         let mut args = vec![known, "azurite-blob".to_owned()];
-        // The SDK speaks a newer version of the service than any Azurite knows.
-        args.extend(
-            ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck"].map(str::to_owned),
-        );
+        args.extend(["--inMemoryPersistence", "--disableTelemetry"].map(str::to_owned));
         args.extend(["--blobHost", "127.0.0.1", "--blobPort", &port].map(str::to_owned));
         if let Some(certificate) = &certificate {
             let path = |path: &Path| path.display().to_string();

@@ -24,6 +24,10 @@ use crate::sign::Signer;
 use crate::transport::Transports;
 use crate::trust::TrustError;
 
+/// The version of the service that is spoken: what we ask for is older than it, and clouds that get new versions late,
+/// and emulators, know it.
+pub(crate) const SERVICE_VERSION: &str = "2023-11-03";
+
 /// No blob is larger (50 000 blocks of 4000 MiB are 190.7 TiB), and no number of ours then too large for a header.
 const BLOB_MAX: u64 = 1 << 48;
 
@@ -238,7 +242,7 @@ impl fmt::Debug for Account {
 
 fn service(endpoint: &Endpoint, client_options: ClientOptions) -> Result<BlobServiceClient, OpenError> {
     // Our own policy shows the credential, tokens too: the SDK would let every request wait for a renewal.
-    let options = BlobServiceClientOptions { client_options, ..BlobServiceClientOptions::default() };
+    let options = BlobServiceClientOptions { client_options, version: SERVICE_VERSION.to_owned() };
     BlobServiceClient::new(endpoint.url().clone(), None, Some(options))
         .map_err(|error| OpenError::Setup(error.to_string()))
 }

@@ -12,15 +12,13 @@ use dataproxy_cache::{ObjectName, OriginError, OriginErrorKind};
 use futures_util::TryStreamExt;
 use serde::Deserialize;
 
-use crate::account::{Account, RequestId};
+use crate::account::{Account, RequestId, SERVICE_VERSION};
 use crate::{failure, place};
 
 /// Pages that one listing may read; the callers' time ends before.
 const PAGES_MAX: usize = 1000;
 /// Size of one page of XML in bytes: 5000 names of 1024 characters, escaped.
 const PAGE_BYTES: usize = 32 << 20;
-/// The version of the service that is spoken where the SDK does not say it.
-const VERSION: &str = "2023-11-03";
 
 /// One page of the folders that lie directly below a prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -87,7 +85,7 @@ impl Account {
         }
         query.build();
         let mut request = Request::new(url, Method::Get);
-        request.insert_header("x-ms-version", VERSION);
+        request.insert_header("x-ms-version", SERVICE_VERSION);
         let id = RequestId::new();
         let options = PipelineStreamOptions {
             check_success: CheckSuccessOptions { success_codes: &[200] },

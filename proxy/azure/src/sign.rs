@@ -26,6 +26,8 @@ const VERSION: &str = "2022-11-02";
 const LENT_LIFE: Duration = Duration::from_secs(6 * 3600);
 /// A lent key is renewed while it has this much left, which is also the longest life of a URL.
 const LENT_AHEAD: Duration = Duration::from_secs(2 * 3600);
+/// How long a URL waits for a lent key, where there is none yet.
+const LENT_WAIT: Duration = Duration::from_secs(5);
 /// A lent key is good from a moment ago, in case our clock is ahead of storage's.
 const LENT_BEFORE: Duration = Duration::from_secs(15 * 60);
 
@@ -103,14 +105,17 @@ impl Account {
     /// The blob is not looked at. The URL is a secret for as long as it is valid.
     ///
     /// # Errors
-    /// [`OriginError`] where no key is lent, and for names of no blob.
+    /// [`OriginError`] where no key is lent within 5 s, and for names of no blob.
     pub async fn sign(&self, object: &ObjectName, valid: Duration) -> Result<Option<Secret>, OriginError> {
         let place = place::of_blob(object)?;
         let signed = Signed::new(&self.inner.endpoint, place, valid.min(LENT_AHEAD));
         let query = match &self.inner.signer {
             Signer::None => return Ok(None),
             Signer::Own(key) => signed.by_account(&key.current()),
-            Signer::Lent(lent) => signed.by_lent(&lent.get().await?.value),
+            Signer::Lent(lent) => {
+                let late = |_| OriginError::new(OriginErrorKind::Timeout, "no user delegation key in time");
+                signed.by_lent(&tokio::time::timeout(LENT_WAIT, lent.get()).await.map_err(late)??.value)
+            }
         };
         let mut url = self.inner.endpoint.blob(place.container, place.blob);
         url.set_query(Some(&query));

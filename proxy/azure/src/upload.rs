@@ -1,4 +1,4 @@
-//! Puts content into an account: for seeding a region and for tests. Pulls never write.
+//! Puts content into an account: for seeding a region and for tests. Pulls never write. Each request is tried once.
 
 use std::num::NonZero;
 use std::path::Path;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dataproxy_azure::{Account, Credential, Endpoint, OpenError, SecretSource, Settings, Transports, Url};
 
-use crate::scripted::Scripted;
+use crate::scripted::{Scripted, some_authority};
 
 #[tokio::test]
 async fn a_sas_that_is_replaced_is_used_from_then_on_and_a_bad_one_is_not() {
@@ -47,6 +47,7 @@ async fn a_sas_that_is_replaced_is_used_from_then_on_and_a_bad_one_is_not() {
 struct Identity {
     address: std::net::SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
+    dir: tempfile::TempDir,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -87,7 +88,7 @@ impl Identity {
                 let _ = stream.write_all(text.as_bytes()).await;
             }
         });
-        Self { address, asked, serving }
+        Self { address, asked, dir: tempfile::tempdir().expect("a folder"), serving }
     }
 
     fn asked(&self) -> Vec<String> {
@@ -102,7 +103,7 @@ impl Identity {
                 client_id: Some("some-id".to_owned()),
                 endpoint: Some(Url::parse(&format!("http://{}", self.address)).expect("a URL")),
             },
-            ca_file: None,
+            ca_file: Some(some_authority(self.dir.path())),
         };
         Account::open(&settings, &mut Transports::default()).expect("an account")
     }
@@ -143,9 +144,11 @@ async fn an_identity_that_is_refused_is_no_outage_of_storage_and_no_absence() {
 
 #[test]
 fn an_identity_that_is_not_fully_configured_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let authority = some_authority(dir.path());
     let open = |url: &str, credential| {
-        let settings =
-            Settings { endpoint: Endpoint::at_url(url, None).expect(url), credential, ca_file: None };
+        let endpoint = Endpoint::at_url(url, None).expect(url);
+        let settings = Settings { endpoint, credential, ca_file: Some(authority.clone()) };
         Account::open(&settings, &mut Transports::default()).expect_err("not complete")
     };
     let workload = Credential::WorkloadIdentity {

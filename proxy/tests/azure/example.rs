@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::scripted::SIGNATURE;
+use crate::scripted::{SIGNATURE, some_authority};
 
 #[test]
 fn the_example_for_azure_is_accepted_and_shown_without_its_secrets() {
@@ -14,9 +14,7 @@ fn the_example_for_azure_is_accepted_and_shown_without_its_secrets() {
         path
     };
     // A machine of tests may trust nobody.
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
-    let authority = write("ca.pem", &authority.self_signed(&key).expect("signed").pem());
+    let authority = some_authority(dir.path());
     let token = write("token", "a-federated-token");
     let check = |sas: Option<&str>| {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/azure/dataproxy.toml");

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use dataproxy::refusal::Refusal;
+use dataproxy_azure::{Account, Credential, Endpoint, SecretSource, Settings, Transports};
 use dataproxy_cache::conformance::pattern;
-use dataproxy_cache::{OriginError, OriginErrorKind};
+use dataproxy_cache::{ObjectName, Origin, OriginError, OriginErrorKind};
 
-use crate::scripted::{Answer, Scripted, azure_date, refused};
+use crate::scripted::{Answer, OBJECT, Scripted, azure_date, refused, some_authority};
 
 /// The status that a pull is answered with.
 fn told(error: &OriginError) -> u16 {
@@ -106,9 +107,9 @@ async fn an_address_where_nobody_listens_is_an_outage() {
     let account = storage.account.clone();
     drop(storage);
     // Its task is aborted, and the socket closed with it, when the runtime gets to it.
-    let object = dataproxy_cache::ObjectName::new(crate::scripted::OBJECT);
+    let object = ObjectName::new(OBJECT);
     for _ in 0..100 {
-        let error = match dataproxy_cache::Origin::get(&account, &object, 0..1, None).await {
+        let error = match account.get(&object, 0..1, None).await {
             Ok(_) => continue,
             Err(error) => error,
         };
@@ -118,6 +119,26 @@ async fn an_address_where_nobody_listens_is_an_outage() {
         }
     }
     panic!("the address goes on answering");
+}
+
+#[tokio::test]
+async fn an_address_that_accepts_and_does_not_speak_is_given_up_in_time_for_another_try() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let dir = tempfile::tempdir().expect("a folder");
+    let sas = dir.path().join("sas");
+    std::fs::write(&sas, "sig=x").expect("a file");
+    let url = format!("https://{}/acct", silent.local_addr().expect("an address"));
+    let settings = Settings {
+        endpoint: Endpoint::at_url(&url, None).expect("an endpoint"),
+        credential: Credential::Sas(SecretSource::File(sas)),
+        ca_file: Some(some_authority(dir.path())),
+    };
+    let account = Account::open(&settings, &mut Transports::default()).expect("an account");
+    let object = ObjectName::new(OBJECT);
+    // A link has 4 s in all.
+    let read = tokio::time::timeout(Duration::from_secs(4), account.get(&object, 0..1, None)).await;
+    let error = read.expect("given up in time").expect_err("silence");
+    assert_eq!((error.kind, told(&error)), (OriginErrorKind::Timeout, 504), "{error}");
 }
 
 #[tokio::test]

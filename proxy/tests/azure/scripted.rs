@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,6 +22,15 @@ use tokio::task::JoinHandle;
 pub(crate) const OBJECT: &str = "contoso//docker/registry/v2/data";
 /// A SAS with this signature is what the account is opened with.
 pub(crate) const SIGNATURE: &str = "aGlkZGVuLXNpZ25hdHVyZQ%3D%3D";
+
+/// A file with an authority that vouches for nobody, so that TLS can be set up on a machine that trusts nobody either.
+pub(crate) fn some_authority(dir: &Path) -> PathBuf {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    let path = dir.join("ca.pem");
+    std::fs::write(&path, authority.self_signed(&key).expect("signed").pem()).expect("a file");
+    path
+}
 
 /// What one request gets.
 #[derive(Clone, Debug)]
