@@ -44,7 +44,6 @@ mod stream;
 mod tags;
 pub mod telemetry;
 pub mod tls;
-mod trust;
 pub mod upstream;
 pub mod via;
 mod watch;

@@ -24,7 +24,6 @@ use crate::media_type::sniff;
 use crate::name::{Repository, Tag};
 use crate::refusal::Refusal;
 use crate::respond::CONTENT_DIGEST;
-use crate::trust;
 
 mod challenge;
 mod connect;
@@ -70,7 +69,7 @@ impl Upstream {
     /// [`SetupError`]
     pub fn open(name: &AccountName, settings: &Settings) -> Result<Self, SetupError> {
         let basic = settings.credentials.as_ref().map(Login::basic).transpose()?;
-        let tls = trust::client_config(settings.ca_file.as_deref(), settings.url.is_tls())?;
+        let tls = dataproxy_outbound::client_config(settings.ca_file.as_deref(), settings.url.is_tls())?;
         if basic.is_some() && !settings.url.is_tls() {
             tracing::warn!(account = %name, url = %settings.url, "name and password go over the network as they are; use https");
         }

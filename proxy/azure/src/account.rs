@@ -12,6 +12,7 @@ use azure_core::http::{ClientMethodOptions, ClientOptions, Context, Etag, Pipeli
 use azure_storage_blob::clients::{BlobClient, BlobServiceClient, BlobServiceClientOptions};
 use azure_storage_blob::models::{BlobClientDownloadOptions, BlobClientDownloadResult, HttpRange};
 use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
+use dataproxy_outbound::TrustError;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 
@@ -22,7 +23,6 @@ use crate::failure::{self, Asked};
 use crate::place::{self, Place};
 use crate::sign::Signer;
 use crate::transport::Transports;
-use crate::trust::TrustError;
 
 /// The version of the service that is spoken: what we ask for is older than it, and clouds that get new versions late,
 /// and emulators, know it.

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `endpoint.rs` | where an account is: sovereign clouds, private endpoints, the Azurite emulator |
 //! | `place.rs` | an object's name → container and blob |
-//! | `transport.rs`, `trust.rs` | hyper under the SDK; whom it trusts |
+//! | `transport.rs` | hyper under the SDK, by the client of `dataproxy-outbound` |
 //! | `credential.rs`, `credential/` | SAS, shared key, managed and workload identity; secrets that cannot be printed |
 //! | `renewed.rs` | a token or key, fetched ahead of its expiry, once for all who wait |
 //! | `answer.rs` | an answer that is not what was asked for is refused before the SDK acts on it |
@@ -27,7 +27,6 @@ mod place;
 mod renewed;
 mod sign;
 mod transport;
-mod trust;
 mod upload;
 
 pub use azure_core::credentials::Secret;
@@ -38,4 +37,3 @@ pub use credential::{Credential, SecretSource};
 pub use endpoint::{Endpoint, EndpointError, PUBLIC_SUFFIX};
 pub use list::Folders;
 pub use transport::Transports;
-pub use trust::TrustError;

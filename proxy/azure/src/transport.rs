@@ -9,7 +9,6 @@ use std::fmt;
 use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,32 +17,17 @@ use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request, StatusCode};
 use bytes::Bytes;
 use dataproxy_cache::{OriginError, OriginErrorKind};
-use futures_util::future::BoxFuture;
+use dataproxy_outbound::{ConnectLimitReached, Connector, TrustError};
 use futures_util::stream::unfold;
 use futures_util::{StreamExt, TryStreamExt};
-use http::Uri;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tower::Service;
 
-use crate::trust::{self, TrustError};
-
-/// For a connection with its TLS handshake. Below the 4 s that a link has, so that a dead address leaves room for
-/// another try.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// For the headers of an answer; callers on a pull's way give up long before.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// Idle connections are dropped before storage's front ends drop them.
-const IDLE_LIMIT: Duration = Duration::from_secs(50);
-/// Idle connections kept for each host.
-const IDLE_PER_HOST: usize = 64;
 /// What is read of the explanation that comes with an error.
 const ERROR_BYTES: usize = 64 << 10;
 
@@ -66,7 +50,7 @@ impl Transports {
         if let Some(transport) = self.made.get(&key) {
             return Ok(Arc::clone(transport));
         }
-        let transport = Arc::new(Transport::new(trust::client_config(tls, ca_file)?));
+        let transport = Arc::new(Transport { client: dataproxy_outbound::client(tls, ca_file)? });
         self.made.insert(key, Arc::clone(&transport));
         Ok(transport)
     }
@@ -75,22 +59,6 @@ impl Transports {
 /// HTTP/1.1 (storage speaks no other), plain or by TLS.
 pub(crate) struct Transport {
     client: Client<Connector, RequestBody>,
-}
-
-impl Transport {
-    fn new(tls: rustls::ClientConfig) -> Self {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(Duration::from_secs(60)));
-        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_LIMIT)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(Connector { https: https.wrap_connector(http) });
-        Self { client }
-    }
 }
 
 impl fmt::Debug for Transport {
@@ -191,29 +159,4 @@ fn innermost<'e>(error: &'e (dyn std::error::Error + 'static)) -> &'e (dyn std::
         error = source;
     }
     error
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("no connection within {} s", CONNECT_LIMIT.as_secs())]
-struct ConnectLimitReached;
-
-/// Connects, TLS handshake included, within a limit.
-#[derive(Clone)]
-struct Connector {
-    https: HttpsConnector<HttpConnector>,
-}
-
-impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
-    type Error = BoxError;
-    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.https.poll_ready(context)
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.https.call(uri);
-        Box::pin(async move { timeout(CONNECT_LIMIT, connecting).await.map_err(|_| ConnectLimitReached)? })
-    }
 }

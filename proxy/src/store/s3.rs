@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
-use dataproxy_outbound::{self as outbound, OutboundError};
+use dataproxy_outbound::TrustError;
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider};
@@ -111,7 +111,7 @@ pub enum S3OpenError {
     Variable(String),
     /// The authorities.
     #[error("ca_file: {0}")]
-    Authorities(#[from] OutboundError),
+    Authorities(#[from] TrustError),
 }
 
 impl S3Secret {
@@ -167,7 +167,8 @@ impl S3Store {
     /// # Errors
     /// [`S3OpenError`]
     pub fn open(options: &S3Options) -> Result<Self, S3OpenError> {
-        let client = outbound::client(options.ca.as_deref())?;
+        let is_tls = options.endpoint.as_ref().is_none_or(|url| url.scheme() == "https");
+        let client = dataproxy_outbound::client(is_tls, options.ca.as_deref())?;
         let buckets = Buckets { clients: HashMap::new(), credentials: credentials(&options.credential)? };
         Ok(Self {
             options: Arc::new(options.clone()),

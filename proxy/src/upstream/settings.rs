@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use dataproxy_outbound::TrustError;
 use http::uri::{Authority, Scheme};
 use http::{HeaderValue, Uri};
 
 use crate::name::Repository;
-use crate::trust::TrustError;
 
 /// Settings of one upstream registry.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -53,6 +53,6 @@ pub(super) fn settings(section: AccountSection, at: &Place<'_>) -> Result<Settin
         url,
         credentials,
         ca_file: section.ca_file.map(|path: PathBuf| at.folder.join(path)),
-        repository_prefix: prefix.map_err(|error| at.invalid("repository_prefix", &error.to_string()))?,
+        repository_prefix: prefix.map_err(|error| at.invalid("repository_prefix", error.to_string()))?,
     })
 }

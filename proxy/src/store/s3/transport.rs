@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dataproxy_outbound::Https;
+use dataproxy_outbound::{ConnectLimitReached, Connector};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy::Client;
 use object_store::ClientOptions;
@@ -17,7 +17,7 @@ use super::seen::{ERROR_MAX, Seen};
 
 /// The client that every bucket of an account is asked with.
 #[derive(Clone)]
-pub(super) struct Transport(Arc<Client<Https, HttpRequestBody>>);
+pub(super) struct Transport(Arc<Client<Connector, HttpRequestBody>>);
 
 impl std::fmt::Debug for Transport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -26,7 +26,7 @@ impl std::fmt::Debug for Transport {
 }
 
 impl Transport {
-    pub(super) fn new(client: Client<Https, HttpRequestBody>) -> Self {
+    pub(super) fn new(client: Client<Connector, HttpRequestBody>) -> Self {
         Self(Arc::new(client))
     }
 }
@@ -65,10 +65,10 @@ impl HttpService for Transport {
 }
 
 fn kind_of(error: &(dyn Error + 'static), connecting: bool) -> HttpErrorKind {
+    let timed_out = |io: &std::io::Error| io.kind() == std::io::ErrorKind::TimedOut;
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut)
-        {
+        if error.is::<ConnectLimitReached>() || error.downcast_ref().is_some_and(timed_out) {
             return HttpErrorKind::Timeout;
         }
         next = error.source();

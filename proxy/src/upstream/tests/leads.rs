@@ -106,7 +106,7 @@ async fn no_upstream_leads_to_a_metadata_service_or_into_another_network() {
 async fn addresses_are_judged_after_a_name_is_resolved() {
     let target = Scripted::start().await;
     let url = Url::parse("https://registry.invalid").expect("a URL");
-    let wire = Wire::new("hub", url, trust::client_config(None, false).expect("authorities"));
+    let wire = Wire::new("hub", url, dataproxy_outbound::client_config(None, false).expect("authorities"));
     let uri = format!("http://localhost:{}/v2/", target.addr.port()).parse().expect("a URL");
     let error = wire.hop("blob", &Method::GET, &uri, HeaderMap::new()).await.expect_err("loopback by name");
     assert!(error.to_string().contains("must not lead to"), "{error}");
@@ -116,7 +116,7 @@ async fn addresses_are_judged_after_a_name_is_resolved() {
 #[test]
 fn https_leads_to_nothing_but_https() {
     let url = Url::parse("https://registry.example").expect("a URL");
-    let wire = Wire::new("hub", url, trust::client_config(None, false).expect("authorities"));
+    let wire = Wire::new("hub", url, dataproxy_outbound::client_config(None, false).expect("authorities"));
     let base = wire.home("/v2/app/blobs/x").expect("a URL");
     let resolve = |to: &str| wire.resolve(to, &base).map(|uri| uri.to_string()).map_err(|error| error.kind);
     assert_eq!(resolve("/other?a=b"), Ok("https://registry.example/other?a=b".to_owned()));

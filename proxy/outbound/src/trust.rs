@@ -27,12 +27,12 @@ pub enum TrustError {
     Setup(rustls::Error),
 }
 
-/// A client's TLS settings, for HTTP/1.1: TLS 1.2 and 1.3, the system's authorities, and those of `ca_file` besides.
+/// A client's TLS settings: TLS 1.2 and 1.3, the system's authorities, and those of `ca_file` besides.
 /// `needed` if TLS is spoken for certain; else it is no error that nobody is believed.
 ///
 /// # Errors
 /// [`TrustError`]
-pub(crate) fn client_config(ca_file: Option<&Path>, needed: bool) -> Result<ClientConfig, TrustError> {
+pub fn client_config(ca_file: Option<&Path>, needed: bool) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     // One bad file among the system's many is no reason not to start; none at all is.
@@ -48,12 +48,11 @@ pub(crate) fn client_config(ca_file: Option<&Path>, needed: bool) -> Result<Clie
         let reasons: Vec<String> = system.errors.iter().map(ToString::to_string).collect();
         return Err(TrustError::NoAuthorities(reasons.join("; ")));
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(TrustError::Setup)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols.push(b"http/1.1".to_vec());
     Ok(config)
 }
 
@@ -63,4 +62,40 @@ fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
     let found = found.map_err(|error| bad(error.to_string()))?;
     if found.is_empty() { Err(bad("it holds no CERTIFICATE section".to_owned())) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(content: Option<&str>) -> String {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("ca.pem");
+        if let Some(content) = content {
+            std::fs::write(&path, content).expect("written");
+        }
+        client_config(Some(&path), false).expect_err("no authorities").to_string()
+    }
+
+    #[test]
+    fn a_file_of_authorities_that_is_none_is_refused_with_the_reason() {
+        for (content, reason) in [
+            (None, "No such file"),
+            (Some(""), "it holds no CERTIFICATE section"),
+            (Some("hello"), "it holds no CERTIFICATE section"),
+            (Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "invalid"),
+        ] {
+            let message = refused(content);
+            assert!(message.contains("ca.pem") && message.contains(reason), "{content:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn authorities_of_a_file_come_on_top() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("ca.pem");
+        let own = rcgen::generate_simple_self_signed(["account.test".to_owned()]).expect("a certificate");
+        std::fs::write(&path, own.cert.pem()).expect("written");
+        client_config(Some(&path), true).expect("accepted");
+    }
 }
