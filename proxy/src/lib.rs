@@ -32,6 +32,8 @@ mod precondition;
 pub mod process;
 pub mod pull;
 mod range;
+pub mod reach;
+pub mod redirect;
 mod referrers;
 pub mod refusal;
 pub mod request;

@@ -89,6 +89,9 @@ pub enum Refusal {
     /// The caller may not pull here.
     #[error("the registry does not allow pulls without a token")]
     Denied,
+    /// The request's URL was signed for something else, by somebody else, or has expired.
+    #[error("the signed URL is refused: {0}; ask the registry for the blob again")]
+    UrlRefused(&'static str),
     /// `If-Match` names another content.
     #[error("the content is not the one that If-Match asks for")]
     PreconditionFailed,
@@ -101,6 +104,9 @@ pub enum Refusal {
     /// This node cannot read the registry's storage account.
     #[error("this node is not set up to read the account that holds the registry's content")]
     AccountUnreachable,
+    /// The registry's storage account cannot hold objects where the placement says.
+    #[error("the registry's placement cannot be read: {0}")]
+    PlacementUnusable(&'static str),
     /// The binding's placement and the account do not fit each other.
     #[error(
         "the registry's placement does not fit its account: a storage account needs a container, an upstream registry has none"
@@ -198,11 +204,12 @@ impl Refusal {
             Self::ManifestInvalid(_) | Self::ManifestTooLarge { .. } => {
                 (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
             }
-            Self::Denied | Self::UpstreamDenied => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Denied | Self::UpstreamDenied | Self::UrlRefused(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
             Self::ForwardedTwice | Self::UpstreamIsSelf => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
             Self::AccountUnreachable
+            | Self::PlacementUnusable(_)
             | Self::PlacementUnfit
             | Self::StorageThrottled(_)
             | Self::StorageUnavailable

@@ -54,13 +54,16 @@ pub struct Options {
     pub tenancy: String,
     /// Bindings besides those of `contoso` and `fabrikam`.
     pub bindings: Vec<serde_json::Value>,
+    /// Splits the stamp in two pools: its first node has role `registry` and sends clients for blobs to its last one, of
+    /// role `dataproxy`.
+    pub split: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let tenancy = "path = true\n".to_owned();
         let (more, bindings) = (String::new(), Vec::new());
-        Self { nodes: 1, more, memory_bytes: 64 << 20, certificate: None, tenancy, bindings }
+        Self { nodes: 1, more, memory_bytes: 64 << 20, certificate: None, tenancy, bindings, split: false }
     }
 }
 
@@ -102,8 +105,11 @@ impl Stamp {
         let bindings = dir.path().join("bindings.json");
         std::fs::write(&bindings, snapshot(&nodes[1..], &options.bindings).to_string())
             .expect("a file can be written");
+        std::fs::write(dir.path().join("key"), "k".repeat(32)).expect("a file can be written");
+        let last = nodes.last().map(|node| (node.name.clone(), node.pull));
         for node in &nodes {
-            node.write_config(dir.path(), &options);
+            let data = last.clone().filter(|_| options.split);
+            node.write_config(dir.path(), &options, data);
         }
         let front = nodes.remove(0);
         let mut stamp = Self { nodes, front, dir };
@@ -240,12 +246,16 @@ impl Node {
         kib << 10
     }
 
-    fn write_config(&self, dir: &Path, options: &Options) {
+    fn write_config(&self, dir: &Path, options: &Options, data: Option<(String, SocketAddr)>) {
         let Self { name, pull, tls, admin, .. } = self;
         let (dir, home) = (dir.display(), self.dir.display());
         let mut text = format!("[node]\nname = \"{name}\"\nzone = \"{ZONE}\"\n");
         if name != "front" {
             text += "stamp = \"a\"\n";
+            if let Some((last, _)) = &data {
+                let role = if name == last { "dataproxy" } else { "registry" };
+                text += &format!("role = \"{role}\"\n");
+            }
         }
         text += &format!("[listen]\npull = [\"{pull}\"]\n");
         if let Some((cert, key)) = &options.certificate {
@@ -260,6 +270,9 @@ impl Node {
         );
         if name != "front" {
             text += &format!("dir = \"{home}/cache\"\n");
+        }
+        if let Some((_, endpoint)) = data {
+            text += &format!("[delivery]\nkey = \"{dir}/key\"\ndata_endpoint = \"http://{endpoint}\"\n");
         }
         text += &options.more;
         std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");
