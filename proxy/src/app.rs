@@ -1,13 +1,10 @@
 //! A whole node: every socket is bound before any work begins, pulls are served once all is open, and the
 //! process ends when the last one has ended.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_azure::{Account as AzureAccount, Transports};
 use dataproxy_cache::Cache;
-use dataproxy_router_api::Role;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,28 +14,25 @@ use tokio::task::JoinSet;
 
 use crate::accept::{Acceptor, Speaks, bind};
 use crate::admin::{Admin, Identity, View};
-use crate::bindings::file::{self, BindingsFile};
+use crate::bindings::file::BindingsFile;
 use crate::body::Body;
-use crate::config::{Account, BindingsSource, ClientAccess, Config, Listen};
+use crate::config::{BindingsSource, Config, Listen};
 use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
-use crate::fit;
 use crate::front::Front;
-use crate::identify::Tenancy;
-use crate::layout::Laid;
 use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
-use crate::reach::{self, Reach};
-use crate::redirect::{Keys, Redirects};
+use crate::reach;
+use crate::redirect::Redirects;
 use crate::resolve::Stores;
-use crate::store::Store;
 use crate::store::guard::{self, Guard};
-use crate::store::local::LocalFolder;
-use crate::store::s3::S3Store;
-use crate::tls::Certificate;
-use crate::upstream::Upstream;
+
+mod check;
+mod open;
+
+pub use check::{check, reach};
 
 /// How long a connection may take to end once it is cut.
 const CUT_WINDOW: Duration = Duration::from_secs(5);
@@ -62,74 +56,6 @@ pub fn serve(config: Config) -> Result<Exit, Failure> {
     let done = runtime.block_on(run(config, registry));
     runtime.shutdown_timeout(BLOCKING_WINDOW);
     done
-}
-
-/// Reads all that a configuration names and says what a node would do with it. Opens no socket.
-///
-/// # Errors
-/// [`Failure`]: what would keep the node from starting.
-pub fn check(config: &Config) -> Result<String, Failure> {
-    let BindingsSource::File { path } = &config.bindings;
-    let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
-    certificate(&config.listen)?;
-    let accounts = accounts(config)?;
-    fit::check(&table, config.tenancy.default_registry.as_ref(), &accounts.stores)
-        .map_err(|unfit| Failure::new(Exit::Input, unfit))?;
-    redirects(config)?;
-    let mut text = String::new();
-    let node = &config.node;
-    let place = match &node.stamp {
-        Some(stamp) => format!("of stamp {stamp}"),
-        None => "of no stamp: a front door".to_owned(),
-    };
-    let snapshot = table.snapshot();
-    let _ = writeln!(text, "node {} {place}, in region {}, for *.{}", node.name, node.region, node.zone);
-    for address in &config.listen.pull {
-        let _ = writeln!(text, "pulls at http://{address}/");
-    }
-    for address in &config.listen.tls {
-        let _ = writeln!(text, "pulls at https://{address}/");
-    }
-    let _ = writeln!(text, "admin at http://{}/", config.admin.listen);
-    let (stamps, registries) = (snapshot.stamps.len(), snapshot.bindings.len());
-    let _ = writeln!(
-        text,
-        "bindings {}: revision {}, {stamps} stamps, {registries} registries",
-        path.display(),
-        snapshot.revision
-    );
-    for (name, account) in &config.accounts {
-        let _ = writeln!(text, "account {name}: {account}");
-    }
-    match &config.cache.disk {
-        Some(disk) => {
-            let _ = writeln!(text, "cache {}: {} MiB", disk.dir.display(), disk.capacity_bytes >> 20);
-        }
-        None => text.push_str("no disk cache\n"),
-    }
-    let _ = writeln!(text, "memory cache: {} MiB", config.cache.memory_bytes >> 20);
-    Ok(text)
-}
-
-/// Tries every place that a registry's content lies in, and says what came of it; [`Exit::Unreached`] if a registry
-/// could not be served.
-///
-/// # Errors
-/// [`Failure`]: what would keep the node from starting.
-pub fn reach(config: &Config) -> Result<(String, Exit), Failure> {
-    let BindingsSource::File { path } = &config.bindings;
-    let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::System, error))?;
-    let looked = runtime.block_on(async {
-        let Accounts { stores, .. } = accounts(config)?;
-        let mut reach = Reach::default();
-        reach.look(table.snapshot(), &stores).await;
-        let is_whole = reach.unserved(table.snapshot()).is_empty();
-        Ok((reach.table(table.snapshot()), if is_whole { Exit::Done } else { Exit::Unreached }))
-    });
-    runtime.shutdown_timeout(BLOCKING_WINDOW);
-    looked
 }
 
 /// Who answers requests.
@@ -207,13 +133,13 @@ async fn start(
     sockets: Sockets,
     background: &mut JoinSet<()>,
 ) -> Result<Started, Failure> {
-    let certificate = certificate(&config.listen)?;
+    let certificate = open::certificate(&config.listen)?;
     let BindingsSource::File { path } = &config.bindings;
     let bindings = BindingsFile::open(path.clone(), config.node.region.clone());
     let bindings = Arc::new(bindings.map_err(|error| Failure::new(Exit::Input, error))?);
-    let Accounts { stores, guards } = accounts(config)?;
+    let open::Accounts { stores, guards } = open::accounts(config)?;
     guards.iter().for_each(|guard| guard::show_zeroes(guard));
-    let cache = open_cache(config).await?;
+    let cache = open::cache(config).await?;
     let node = &config.node;
     let view = View {
         identity: Identity {
@@ -239,7 +165,7 @@ async fn start(
     if !config.is_front() {
         background.spawn(reach::follow(Arc::clone(bindings.bindings()), stores.clone()));
     }
-    let redirects = redirects(config)?;
+    let redirects = open::redirects(config)?;
     if let Some(keys) = redirects.keys.clone() {
         let reloads = life.clone();
         background.spawn(async move { keys.follow(&reloads).await });
@@ -329,61 +255,6 @@ fn bounds(listen: &Listen) -> Bounds {
     }
 }
 
-fn certificate(listen: &Listen) -> Result<Option<Arc<Certificate>>, Failure> {
-    let (Some(cert), Some(key)) = (&listen.cert, &listen.key) else { return Ok(None) };
-    let certificate = Certificate::open(cert.clone(), key.clone());
-    Ok(Some(Arc::new(certificate.map_err(|error| Failure::new(Exit::Input, error))?)))
-}
-
-/// The accounts of a node, storage behind its guards.
-struct Accounts {
-    stores: Stores,
-    guards: Vec<Arc<Guard>>,
-}
-
-fn accounts(config: &Config) -> Result<Accounts, Failure> {
-    let (mut stores, mut guards) = (Stores::default(), Vec::new());
-    let mut transports = Transports::default();
-    for (name, account) in &config.accounts {
-        let bad = |what: &dyn std::fmt::Display| Failure::new(Exit::Input, format!("accounts.{name}{what}"));
-        let store: Arc<dyn Store> = match account {
-            Account::Local { path } => {
-                let folder = LocalFolder::open(path)
-                    .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
-                Arc::new(folder)
-            }
-            Account::Azure(settings) => {
-                let account = AzureAccount::open(settings, &mut transports);
-                Arc::new(account.map_err(|error| bad(&format_args!(": {error}")))?)
-            }
-            Account::S3(settings) => {
-                let account = S3Store::open(settings);
-                Arc::new(account.map_err(|error| bad(&format_args!(".{error}")))?)
-            }
-            Account::Registry(settings) => {
-                let upstream = Upstream::open(name, settings);
-                let upstream = upstream.map_err(|error| bad(&format_args!(".{error}")))?;
-                stores.insert(name.clone(), Arc::new(upstream));
-                continue;
-            }
-        };
-        let bounds = config.terms.get(name).copied().unwrap_or_default().bounds;
-        let guard = Guard::new(name.clone(), store, bounds);
-        stores.insert(name.clone(), Laid::over(Arc::clone(&guard) as Arc<dyn Store>));
-        guards.push(guard);
-    }
-    Ok(Accounts { stores, guards })
-}
-
-/// The cache of a stamp's node; a front door has none.
-async fn open_cache(config: &Config) -> Result<Option<Cache>, Failure> {
-    if config.is_front() {
-        return Ok(None);
-    }
-    let cache = Cache::open(config.cache.clone()).await;
-    Ok(Some(cache.map_err(|error| Failure::new(Exit::Folder, format!("cache.dir: {error}")))?))
-}
-
 /// Brings up to date what is only read off at a scrape.
 fn refresh(cache: Option<&Cache>, guards: &[Arc<Guard>]) -> Arc<dyn Fn() + Send + Sync> {
     let (cache, guards) = (cache.cloned(), guards.to_vec());
@@ -392,33 +263,6 @@ fn refresh(cache: Option<&Cache>, guards: &[Arc<Guard>]) -> Arc<dyn Fn() + Send 
             metrics::show_cache(&cache.stats());
         }
         guards.iter().for_each(|guard| guard.show());
-    })
-}
-
-fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
-    let zone = config.node.zone.parse().map_err(|error| Failure::new(Exit::Config, error))?;
-    Ok(Tenancy {
-        zone,
-        path_tenancy: config.tenancy.path,
-        default_registry: config.tenancy.default_registry.clone(),
-    })
-}
-
-/// Which blobs this node answers by a redirect.
-fn redirects(config: &Config) -> Result<Redirects, Failure> {
-    let open = config.terms.iter().filter(|(_, terms)| terms.clients == ClientAccess::Open);
-    let keys = match &config.delivery.key {
-        Some(key) => {
-            let keys = Keys::open(key.clone(), config.delivery.other_key.clone());
-            Some(Arc::new(keys.map_err(|error| Failure::new(Exit::Input, error))?))
-        }
-        None => None,
-    };
-    Ok(Redirects {
-        open: open.map(|(name, _)| name.clone()).collect(),
-        data_endpoint: config.delivery.data_endpoint.clone().filter(|_| config.node.role == Role::Registry),
-        keys,
-        valid: config.delivery.url_valid,
     })
 }
 
@@ -433,7 +277,7 @@ fn puller(
         bindings: Arc::clone(bindings.bindings()),
         cache,
         stores,
-        tenancy: tenancy(config)?,
+        tenancy: open::tenancy(config)?,
         stamp: config.node.stamp.clone(),
         node: config.node.name.clone(),
         freshness: config.freshness,
@@ -449,7 +293,7 @@ async fn front(
     background: &mut JoinSet<()>,
 ) -> Result<Arc<Front>, Failure> {
     let bindings = Arc::clone(bindings.bindings());
-    let front = Front::new(config.node.name.clone(), tenancy(config)?, bindings, config.front);
+    let front = Front::new(config.node.name.clone(), open::tenancy(config)?, bindings, config.front);
     let (watching, life) = (Arc::clone(&front), life.clone());
     background.spawn(async move { watching.watch_nodes(&life).await });
     front.looked().await;
