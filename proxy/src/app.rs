@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dataproxy_azure::{Account as AzureAccount, Transports};
 use dataproxy_cache::Cache;
 use dataproxy_router_api::Role;
 use futures_util::future::BoxFuture;
@@ -92,8 +93,8 @@ pub fn check(config: &Config) -> Result<String, Failure> {
         path.display(),
         snapshot.revision
     );
-    for (name, Account::Local { path }) in &config.accounts {
-        let _ = writeln!(text, "account {name}: {}", path.display());
+    for (name, account) in &config.accounts {
+        let _ = writeln!(text, "account {name}: {account}");
     }
     match &config.cache.disk {
         Some(disk) => {
@@ -337,11 +338,20 @@ struct Accounts {
 
 fn accounts(config: &Config) -> Result<Accounts, Failure> {
     let (mut stores, mut guards) = (Stores::default(), Vec::new());
-    for (name, Account::Local { path }) in &config.accounts {
-        let folder = LocalFolder::open(path)
-            .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
+    let mut transports = Transports::default();
+    for (name, account) in &config.accounts {
+        let store: Arc<dyn Store> = match account {
+            Account::Local { path } => Arc::new(
+                LocalFolder::open(path)
+                    .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?,
+            ),
+            Account::Azure(settings) => Arc::new(
+                AzureAccount::open(settings, &mut transports)
+                    .map_err(|error| Failure::new(Exit::Input, format!("accounts.{name}: {error}")))?,
+            ),
+        };
         let bounds = config.terms.get(name).copied().unwrap_or_default().bounds;
-        let guard = Guard::new(name.clone(), Arc::new(folder), bounds);
+        let guard = Guard::new(name.clone(), store, bounds);
         stores.insert(name.clone(), Laid::over(Arc::clone(&guard) as Arc<dyn Store>));
         guards.push(guard);
     }

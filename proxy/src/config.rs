@@ -5,7 +5,7 @@
 //! `docs/configuration.md` is checked against these types.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use dataproxy_cache::CacheConfig;
@@ -18,6 +18,7 @@ use crate::pull::ANSWER_MAX;
 use crate::redirect::DataEndpoint;
 use crate::store::guard::AccountBounds;
 
+mod azure;
 mod error;
 pub mod reference;
 mod section;
@@ -166,14 +167,16 @@ impl Written {
 fn account(name: &AccountName, section: AccountSection, folder: &Path) -> Result<Account, Invalid> {
     match section.kind {
         AccountKind::Local => {
-            let path: PathBuf = section.path.ok_or_else(|| {
+            let path = section.path.as_ref().ok_or_else(|| {
                 Invalid::new(
                     format!("accounts.{name}.path"),
                     "missing; an account of kind \"local\" needs the path of its folder",
                 )
             })?;
+            azure::refuse_its_keys(name, &section)?;
             Ok(Account::Local { path: folder.join(path) })
         }
+        AccountKind::Azure => Ok(Account::Azure(Box::new(azure::settings(name, section, folder)?))),
     }
 }
 

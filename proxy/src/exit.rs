@@ -12,7 +12,7 @@ pub enum Exit {
     Usage,
     /// It ended at the drain deadline, or at a second signal, and cut pulls that still ran.
     Cut,
-    /// An input file is missing or bad: the bindings, the certificate or its key.
+    /// An input is missing or bad: the bindings, the certificate or its key, a storage account's credential.
     Input,
     /// `check --reach`: a registry could not be served by this node.
     Unreached,
@@ -64,7 +64,7 @@ impl Exit {
                 "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
             }
             Self::Input => {
-                "The bindings file, the certificate or its key, or a key of signed URLs is missing or bad"
+                "The bindings file, the certificate or its key, the credential of a storage account, or a key of signed URLs is missing or bad"
             }
             Self::Unreached => {
                 "`check --reach`: this node could not serve a registry of the bindings; the table says which and why"

@@ -1,5 +1,6 @@
 //! The seam to a storage account: ranged reads, as a fill needs them, and listings, as tags need them.
 
+pub mod azure;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod copies;
@@ -51,7 +52,8 @@ impl fmt::Debug for SignedUrl {
 pub trait Store: Origin {
     /// Lists the folders directly below `prefix` that come after `after` in byte order, at most `limit`.
     ///
-    /// A prefix under which nothing lies gives an empty listing.
+    /// A prefix under which nothing lies gives an empty listing. Whether a container that is not there is absence (a
+    /// folder) or a fault in the set-up (Azure) is the store's to say.
     ///
     /// # Errors
     /// [`OriginError`]

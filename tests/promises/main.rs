@@ -1,9 +1,13 @@
 //! The promises, one module each; a test's name says what it shows.
 //!
 //! Modules whose names begin with `clients_` start real clients and need root, those that begin with `big_`
-//! move gigabytes; both belong to the full tier. The rest is quick.
+//! move gigabytes, those that begin with `azurite_` need Azurite; all belong to the full tier. The rest is quick.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod azurite_account;
+mod azurite_identity;
+mod azurite_pull;
+mod azurite_suites;
 mod big_layer;
 mod big_memory;
 mod clients_containerd;

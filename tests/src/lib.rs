@@ -4,6 +4,7 @@
 //! socket, images are made by Debian's own tools. `tests/README.md` says how to run and how to add a promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a harness fails its test by panicking")]
 
+pub mod azurite;
 pub mod binary;
 pub mod certificate;
 pub mod client;
@@ -15,6 +16,7 @@ pub mod docs;
 pub mod download;
 pub mod eventually;
 pub mod house;
+pub mod identity;
 pub mod image;
 pub mod layout;
 pub mod node;

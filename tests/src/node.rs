@@ -46,6 +46,8 @@ pub struct Options {
     pub nodes: u8,
     /// Lines added to each node's configuration, of sections that the harness does not write itself.
     pub more: String,
+    /// The settings of the storage account; a folder of the stamp's own if absent.
+    pub account: Option<String>,
     /// Memory tier of each node in bytes.
     pub memory_bytes: u64,
     /// Certificate and key in PEM, for a TLS listener on each node.
@@ -57,7 +59,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 1, more: String::new(), memory_bytes: 64 << 20, certificate: None, split: false }
+        Self {
+            nodes: 1,
+            more: String::new(),
+            account: None,
+            memory_bytes: 64 << 20,
+            certificate: None,
+            split: false,
+        }
     }
 }
 
@@ -254,9 +263,13 @@ impl Node {
             let (cert, key) = (cert.display(), key.display());
             text += &format!("tls = [\"{tls}\"]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
         }
+        let account = options
+            .account
+            .clone()
+            .unwrap_or_else(|| format!("kind = \"local\"\npath = \"{dir}/storage\"\n"));
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
-             [tenancy]\npath = true\n[accounts.acct]\nkind = \"local\"\npath = \"{dir}/storage\"\n\
+             [tenancy]\npath = true\n[accounts.acct]\n{account}\
              [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
             options.memory_bytes
         );

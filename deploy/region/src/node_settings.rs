@@ -135,7 +135,9 @@ mod tests {
             }
             assert_eq!(config.cache.disk.expect("a disk tier").dir, data.cache(member));
             for account in &topology.accounts {
-                let Account::Local { path } = &config.accounts[account];
+                let Account::Local { path } = &config.accounts[account] else {
+                    panic!("{account} is a folder");
+                };
                 assert_eq!(*path, data.account(account.as_str()), "stamps may read each other's accounts");
             }
         }

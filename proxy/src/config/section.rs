@@ -1,6 +1,7 @@
 //! The sections of the configuration file, one type each.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -153,6 +154,18 @@ pub enum Account {
         /// The folder that holds one folder per container.
         path: PathBuf,
     },
+    /// An account of Azure Blob.
+    Azure(Box<dataproxy_azure::Settings>),
+}
+
+/// Where it is and how it is reached; never a secret.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { path } => write!(f, "{}", path.display()),
+            Self::Azure(settings) => write!(f, "{settings}"),
+        }
+    }
 }
 
 /// `[accounts.NAME]` as written: which keys a kind needs is checked once they are all read.
@@ -161,6 +174,18 @@ pub enum Account {
 pub(super) struct AccountSection {
     pub(super) kind: AccountKind,
     pub(super) path: Option<PathBuf>,
+    pub(super) account: Option<String>,
+    pub(super) endpoint_suffix: Option<String>,
+    pub(super) endpoint: Option<String>,
+    pub(super) credential: Option<CredentialKind>,
+    pub(super) secret_file: Option<PathBuf>,
+    pub(super) secret_env: Option<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) tenant_id: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) authority: Option<String>,
+    pub(super) identity_endpoint: Option<String>,
+    pub(super) ca_file: Option<PathBuf>,
     #[serde(default)]
     pub(super) clients: ClientAccess,
     pub(super) max_in_flight: Option<usize>,
@@ -194,6 +219,17 @@ pub enum ClientAccess {
 #[serde(rename_all = "snake_case")]
 pub(super) enum AccountKind {
     Local,
+    Azure,
+}
+
+/// How an account is shown who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum CredentialKind {
+    Sas,
+    SharedKey,
+    ManagedIdentity,
+    WorkloadIdentity,
 }
 
 /// `[cache]` as written.

@@ -120,7 +120,7 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
         ),
         (
             "[accounts.main]\nkind = \"ftp\"",
-            "/etc/dataproxy/node.toml:7: accounts.main.kind: unknown variant `ftp`, expected `local`",
+            "/etc/dataproxy/node.toml:7: accounts.main.kind: unknown variant `ftp`, expected `local` or `azure`",
         ),
         (
             "[log]\nlevel = \"loud\"",
