@@ -7,6 +7,7 @@
 mod azurite_account;
 mod azurite_identity;
 mod azurite_pull;
+mod azurite_region;
 mod azurite_suites;
 mod big_layer;
 mod big_memory;

@@ -19,6 +19,7 @@ use crate::storage::Container;
 
 const PULL_PORT: u16 = 5000;
 const ADMIN_PORT: u16 = 9100;
+const AZURITE_PORT: u16 = 10_000;
 const NODES: [(&str, Ipv4Addr); 5] = [
     ("front", Ipv4Addr::LOCALHOST),
     ("a1", Ipv4Addr::new(127, 0, 1, 1)),
@@ -59,7 +60,7 @@ impl Region {
             .map(|_| random.random_range(3_000..22_000))
             .find(|offset| {
                 let free = |port: u16| ips.iter().all(|ip| ports::is_free(*ip, port + offset));
-                free(PULL_PORT) && free(ADMIN_PORT)
+                free(PULL_PORT) && free(ADMIN_PORT) && free(AZURITE_PORT)
             })
             .expect("some ports are free");
         let program = binary::path("region").await;
@@ -144,13 +145,21 @@ impl Region {
 
     /// The process of a node, if it runs.
     pub fn pid(&self, node: &str) -> Option<u32> {
-        let settings = self.data().join("nodes").join(format!("{node}.toml")).display().to_string();
+        self.pid_with(&self.data().join("nodes").join(format!("{node}.toml")).display().to_string())
+    }
+
+    fn pid_with(&self, argument: &str) -> Option<u32> {
         let pids = std::fs::read_dir("/proc").expect("/proc can be read");
         pids.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok()).find(|pid| {
             // A process that has just ended has no command line.
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).any(|argument| argument == settings.as_bytes())
+            line.split(|byte| *byte == 0).any(|found| found == argument.as_bytes())
         })
+    }
+
+    /// The process of Azurite, if the region runs over it.
+    pub fn azurite_pid(&self) -> Option<u32> {
+        self.pid_with(&self.data().join("azurite").display().to_string())
     }
 
     /// Kills a node as a crash would.
