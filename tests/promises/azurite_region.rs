@@ -35,7 +35,7 @@ async fn docker_and_containerd_pull_what_is_seeded_and_imported_and_azurite_may_
     let before = region.azurite_pid().expect("azurite runs");
     signal(before, "KILL");
     eventually("azurite is started again", Duration::from_secs(20), async || match region.log() {
-        log if log.contains("azurite is ready again") => Ok(()),
+        log if log.contains("azurite holds all of the accounts again") => Ok(()),
         log => Err(log),
     })
     .await;

@@ -79,7 +79,7 @@ async fn serve(region: &Region, options: &Run) -> Result<(), RegionError> {
             Ok(()) => {
                 say(&greeting::greeting(&region.data, &region.topology, options));
                 tokio::select! {
-                    never = report(&region.data, &mut news) => match never {},
+                    never = report(region, &mut news) => match never {},
                     () = signals.next() => Ok(()),
                 }
             }
@@ -105,6 +105,18 @@ async fn all_gone(nodes: &mut JoinSet<()>) {
 
 type Told = (Charge, News);
 
+/// Copies what azurite lacks of the accounts' folders.
+async fn publish_all(region: &Region, azurite: &Azurite) -> Result<(), RegionError> {
+    for binding in &region.bindings {
+        let done = publish(&region.data, azurite, binding).await?;
+        if done.objects > 0 {
+            let (objects, mib) = (done.objects, done.bytes >> 20);
+            say(&format!("put {objects} objects ({mib} MiB) of {} into azurite", binding.registry));
+        }
+    }
+    Ok(())
+}
+
 /// Starts everything, storage first: nodes are ready when there is something to pull.
 async fn start(
     region: &Region,
@@ -119,13 +131,7 @@ async fn start(
         let charge = Charge::Azurite(azurite.clone());
         begin(&charge);
         all_ready(&region.data, &[charge], news).await?;
-        for binding in &region.bindings {
-            let done = publish(&region.data, azurite, binding).await?;
-            if done.objects > 0 {
-                let (objects, mib) = (done.objects, done.bytes >> 20);
-                say(&format!("put {objects} objects ({mib} MiB) of {} into azurite", binding.registry));
-            }
-        }
+        publish_all(region, azurite).await?;
     }
     let nodes: Vec<Charge> = region.topology.members.iter().cloned().map(Charge::Node).collect();
     nodes.iter().for_each(begin);
@@ -168,17 +174,24 @@ async fn all_ready(
 }
 
 /// Says what becomes of the nodes, for as long as the region runs.
-async fn report(data: &Data, news: &mut mpsc::UnboundedReceiver<Told>) -> std::convert::Infallible {
+async fn report(region: &Region, news: &mut mpsc::UnboundedReceiver<Told>) -> std::convert::Infallible {
     loop {
         match news.recv().await {
             Some((charge, News::Ready { pid })) => {
                 say(&format!("{} is ready again (process {pid})", charge.name()));
+                // It writes what it is told some seconds later, so one that was killed may have lost some.
+                if let Charge::Azurite(azurite) = &charge {
+                    match publish_all(region, azurite).await {
+                        Ok(()) => say("azurite holds all of the accounts again"),
+                        Err(error) => say(&format!("azurite may lack content: {error}")),
+                    }
+                }
             }
             Some((charge, News::NotStarted { error, again_in })) => {
                 say(&format!("{} cannot be started: {error}; again in {}", charge.name(), seconds(again_in)));
             }
             Some((charge, News::Ended { pid, how, again_in })) => {
-                let (log, again) = (charge.log(data), seconds(again_in));
+                let (log, again) = (charge.log(&region.data), seconds(again_in));
                 say(&format!(
                     "{} (process {pid}) {how}; starting it again in {again}; its log is {}",
                     charge.name(),
