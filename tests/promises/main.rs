@@ -6,6 +6,7 @@
 
 mod azurite_account;
 mod azurite_identity;
+mod azurite_operator;
 mod azurite_pull;
 mod azurite_region;
 mod azurite_suites;
