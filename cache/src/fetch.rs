@@ -92,7 +92,8 @@ impl Fetch {
                 Err(error) => {
                     self.body = None;
                     self.tries += 1;
-                    if !error.kind.is_transient() || self.tries >= self.max_tries {
+                    let is_last = !error.kind.is_transient() || self.tries >= self.max_tries;
+                    if is_last || !self.source.origin.may_retry(&error) {
                         self.over = true;
                         return Some(Event::Failed(error));
                     }
@@ -273,6 +274,34 @@ mod tests {
         origin.always(Fault::Refuse(OriginErrorKind::Denied));
         assert_eq!(run(&origin, 0..10).await, Err(OriginErrorKind::Denied));
         assert_eq!(origin.requests(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_origin_that_allows_no_retry_is_asked_once() {
+        #[derive(Debug)]
+        struct Strict(Arc<FakeOrigin>);
+        impl crate::Origin for Strict {
+            fn get<'a>(
+                &'a self,
+                object: &'a ObjectName,
+                range: Range<u64>,
+                pin: Option<&'a ETag>,
+            ) -> futures_util::future::BoxFuture<'a, Result<OriginRead, OriginError>> {
+                self.0.get(object, range, pin)
+            }
+
+            fn may_retry(&self, error: &OriginError) -> bool {
+                error.kind != OriginErrorKind::Unavailable
+            }
+        }
+        let origin = stored(10_000);
+        let source = Source { origin: Arc::new(Strict(Arc::clone(&origin))), object: ObjectName::new("o") };
+        for (kind, requests) in [(OriginErrorKind::Unavailable, 1), (OriginErrorKind::Timeout, 2)] {
+            let before = origin.requests();
+            origin.next(Fault::Refuse(kind));
+            let asked = size(&source, &CacheConfig::default(), &Arc::default()).await;
+            assert_eq!((asked.is_ok(), origin.requests() - before), (requests == 2, requests), "{kind:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -97,6 +97,13 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
         range: Range<u64>,
         pin: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<OriginRead, OriginError>>;
+
+    /// Whether a read that ended with this transient error may be tried again. Asked once before each further try, by
+    /// whoever makes it, and meant to be followed by it: an origin that bounds retries in sum counts them here.
+    fn may_retry(&self, error: &OriginError) -> bool {
+        let _ = error;
+        true
+    }
 }
 
 /// What went wrong at an origin. Absence and outage never look alike.

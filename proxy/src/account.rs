@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::identify::{Identified, NamedBy};
 use crate::name::Repository;
 use crate::peer::Peer;
+use crate::redirect::Destination;
 use crate::refusal::Refusal;
 use crate::request::{Request, Target};
 use crate::resolve::ResolvedStamp;
@@ -85,6 +86,8 @@ pub struct Record {
     pub code: Option<&'static str>,
     /// How the content was served.
     pub outcome: Option<Outcome>,
+    /// Where the client was sent instead of being served.
+    pub redirected: Option<Destination>,
     /// The `Range` that applied.
     pub range: Option<String>,
     /// Body bytes announced.
@@ -144,6 +147,7 @@ impl Account {
             status: None,
             code: None,
             outcome: None,
+            redirected: None,
             range: None,
             length: 0,
             sent: 0,
@@ -196,6 +200,11 @@ impl Account {
         self.record.home_stamp = Some(at.binding().home_stamp.clone());
         self.record.epoch = Some(at.epoch());
         self.record.late = at.is_late();
+    }
+
+    /// The client is sent elsewhere.
+    pub fn redirected(&mut self, to: Destination) {
+        self.record.redirected = Some(to);
     }
 
     /// A range applied.

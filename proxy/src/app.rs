@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::Cache;
+use dataproxy_router_api::Role;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,7 +18,7 @@ use crate::accept::{Acceptor, Speaks, bind};
 use crate::admin::{Admin, Identity, View};
 use crate::bindings::file::{self, BindingsFile};
 use crate::body::Body;
-use crate::config::{Account, BindingsSource, Config, Listen};
+use crate::config::{Account, BindingsSource, ClientAccess, Config, Listen};
 use crate::connection::Bounds;
 use crate::exit::{Exit, Failure};
 use crate::fit;
@@ -29,7 +30,11 @@ use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::{self, Registry};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
+use crate::reach::{self, Reach};
+use crate::redirect::{Keys, Redirects};
 use crate::resolve::Stores;
+use crate::store::Store;
+use crate::store::guard::{self, Guard};
 use crate::store::local::LocalFolder;
 use crate::tls::Certificate;
 use crate::upstream::Upstream;
@@ -66,8 +71,9 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     let BindingsSource::File { path } = &config.bindings;
     let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
     certificate(&config.listen)?;
-    fit::check(&table, config.tenancy.default_registry.as_ref(), &stores(config)?)
+    fit::check(&table, config.tenancy.default_registry.as_ref(), &accounts(config)?.stores)
         .map_err(|unfit| Failure::new(Exit::Input, unfit))?;
+    redirects(config)?;
     let mut text = String::new();
     let node = &config.node;
     let place = match &node.stamp {
@@ -104,6 +110,27 @@ pub fn check(config: &Config) -> Result<String, Failure> {
     }
     let _ = writeln!(text, "memory cache: {} MiB", config.cache.memory_bytes >> 20);
     Ok(text)
+}
+
+/// Tries every place that a registry's content lies in, and says what came of it; [`Exit::Unreached`] if a registry
+/// could not be served.
+///
+/// # Errors
+/// [`Failure`]: what would keep the node from starting.
+pub fn reach(config: &Config) -> Result<(String, Exit), Failure> {
+    let BindingsSource::File { path } = &config.bindings;
+    let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::System, error))?;
+    let looked = runtime.block_on(async {
+        let Accounts { stores, .. } = accounts(config)?;
+        let mut reach = Reach::default();
+        reach.look(table.snapshot(), &stores).await;
+        let is_whole = reach.unserved(table.snapshot()).is_empty();
+        Ok((reach.table(table.snapshot()), if is_whole { Exit::Done } else { Exit::Unreached }))
+    });
+    runtime.shutdown_timeout(BLOCKING_WINDOW);
+    looked
 }
 
 /// Who answers requests.
@@ -185,7 +212,8 @@ async fn start(
     let BindingsSource::File { path } = &config.bindings;
     let bindings = BindingsFile::open(path.clone(), config.node.region.clone());
     let bindings = Arc::new(bindings.map_err(|error| Failure::new(Exit::Input, error))?);
-    let stores = stores(config)?;
+    let Accounts { stores, guards } = accounts(config)?;
+    guards.iter().for_each(|guard| guard::show_zeroes(guard));
     let cache = open_cache(config).await?;
     let node = &config.node;
     let view = View {
@@ -199,7 +227,7 @@ async fn start(
         bindings: Arc::clone(&bindings),
         certificate: certificate.clone(),
         metrics: registry,
-        refresh: show_cache(cache.as_ref()),
+        refresh: refresh(cache.as_ref(), &guards),
     };
     let admin = Admin::start(sockets.admin, view).map_err(|error| Failure::new(Exit::System, error))?;
 
@@ -209,8 +237,16 @@ async fn start(
         let reloads = life.clone();
         background.spawn(async move { certificate.follow(&reloads).await });
     }
+    if !config.is_front() {
+        background.spawn(reach::follow(Arc::clone(bindings.bindings()), stores.clone()));
+    }
+    let redirects = redirects(config)?;
+    if let Some(keys) = redirects.keys.clone() {
+        let reloads = life.clone();
+        background.spawn(async move { keys.follow(&reloads).await });
+    }
     let serving = match cache {
-        Some(cache) => Serving::Stamp(puller(config, &bindings, stores, cache)?),
+        Some(cache) => Serving::Stamp(puller(config, redirects, &bindings, stores, cache)?),
         None => Serving::Front(front(config, &bindings, life, background).await?),
     };
     let handler: Handler = Box::new(move |request| serving.clone().answer(request));
@@ -300,14 +336,23 @@ fn certificate(listen: &Listen) -> Result<Option<Arc<Certificate>>, Failure> {
     Ok(Some(Arc::new(certificate.map_err(|error| Failure::new(Exit::Input, error))?)))
 }
 
-fn stores(config: &Config) -> Result<Stores, Failure> {
-    let mut stores = Stores::default();
+/// The accounts of a node; those of storage each behind its guard.
+struct Accounts {
+    stores: Stores,
+    guards: Vec<Arc<Guard>>,
+}
+
+fn accounts(config: &Config) -> Result<Accounts, Failure> {
+    let (mut stores, mut guards) = (Stores::default(), Vec::new());
     for (name, account) in &config.accounts {
         let holdings: Arc<dyn Holdings> = match account {
             Account::Local { path } => {
                 let folder = LocalFolder::open(path)
                     .map_err(|error| Failure::new(Exit::Folder, format!("accounts.{name}.path: {error}")))?;
-                Laid::over(Arc::new(folder))
+                let bounds = config.terms.get(name).copied().unwrap_or_default().bounds;
+                let guard = Guard::new(name.clone(), Arc::new(folder), bounds);
+                guards.push(Arc::clone(&guard));
+                Laid::over(guard as Arc<dyn Store>)
             }
             Account::Registry(settings) => {
                 let upstream = Upstream::open(name, settings)
@@ -317,7 +362,7 @@ fn stores(config: &Config) -> Result<Stores, Failure> {
         };
         stores.insert(name.clone(), holdings);
     }
-    Ok(stores)
+    Ok(Accounts { stores, guards })
 }
 
 /// The cache of a stamp's node; a front door has none.
@@ -329,11 +374,15 @@ async fn open_cache(config: &Config) -> Result<Option<Cache>, Failure> {
     Ok(Some(cache.map_err(|error| Failure::new(Exit::Folder, format!("cache.dir: {error}")))?))
 }
 
-fn show_cache(cache: Option<&Cache>) -> Arc<dyn Fn() + Send + Sync> {
-    match cache.cloned() {
-        Some(cache) => Arc::new(move || metrics::show_cache(&cache.stats())),
-        None => Arc::new(|| {}),
-    }
+/// Brings up to date what is only read off at a scrape.
+fn refresh(cache: Option<&Cache>, guards: &[Arc<Guard>]) -> Arc<dyn Fn() + Send + Sync> {
+    let (cache, guards) = (cache.cloned(), guards.to_vec());
+    Arc::new(move || {
+        if let Some(cache) = &cache {
+            metrics::show_cache(&cache.stats());
+        }
+        guards.iter().for_each(|guard| guard.show());
+    })
 }
 
 fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
@@ -345,8 +394,27 @@ fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     })
 }
 
+/// Which blobs this node answers by a redirect.
+fn redirects(config: &Config) -> Result<Redirects, Failure> {
+    let open = config.terms.iter().filter(|(_, terms)| terms.clients == ClientAccess::Open);
+    let keys = match &config.delivery.key {
+        Some(key) => {
+            let keys = Keys::open(key.clone(), config.delivery.other_key.clone());
+            Some(Arc::new(keys.map_err(|error| Failure::new(Exit::Input, error))?))
+        }
+        None => None,
+    };
+    Ok(Redirects {
+        open: open.map(|(name, _)| name.clone()).collect(),
+        data_endpoint: config.delivery.data_endpoint.clone().filter(|_| config.node.role == Role::Registry),
+        keys,
+        valid: config.delivery.url_valid,
+    })
+}
+
 fn puller(
     config: &Config,
+    redirects: Redirects,
     bindings: &BindingsFile,
     stores: Stores,
     cache: Cache,
@@ -359,6 +427,7 @@ fn puller(
         stamp: config.node.stamp.clone(),
         node: config.node.name.clone(),
         freshness: config.freshness,
+        redirects,
         observer: None,
     })))
 }

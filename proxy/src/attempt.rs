@@ -13,19 +13,22 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// An account that asks for a longer pause than this is not asked again here: its word goes to the caller.
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
-/// Asks until there is an answer that another try would not change, for at most `within` in all.
+/// Asks until there is an answer that another try would not change, or none is allowed, for at most `within` in all.
 ///
 /// # Errors
 /// The last try's error; [`OriginErrorKind::Timeout`] when the time is over.
 pub(crate) async fn attempt<'a, T>(
     within: Duration,
+    may_retry: impl Fn(&OriginError) -> bool,
     ask: impl Fn() -> BoxFuture<'a, Result<T, OriginError>>,
 ) -> Result<T, OriginError> {
     let tries = async {
         let mut wait = FIRST_WAIT;
         for _ in 1..TRIES {
             match ask().await {
-                Err(error) if error.kind.is_transient() && !asks_for_a_pause(error.kind) => {
+                Err(error)
+                    if error.kind.is_transient() && !asks_for_a_pause(error.kind) && may_retry(&error) =>
+                {
                     // Full jitter: nodes that failed together do not come back together.
                     let share: f64 = rand::random();
                     sleep(wait.mul_f64(share)).await;
@@ -65,7 +68,7 @@ mod tests {
                 tries.fetch_add(1, Ordering::Relaxed);
                 std::future::ready(Err::<(), _>(OriginError::new(kind, "no"))).boxed()
             };
-            let error = attempt(Duration::from_secs(4), ask).await.expect_err("it always fails");
+            let error = attempt(Duration::from_secs(4), |_| true, ask).await.expect_err("it always fails");
             assert_eq!((error.kind, tries.into_inner()), (kind, asked));
         }
     }

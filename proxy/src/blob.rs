@@ -4,12 +4,11 @@ use dataproxy_cache::{Cache, CacheError, Digest, Wanted};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::account::Account;
-use crate::content::{Content, OwnedBlob};
+use crate::content::OwnedBlob;
 use crate::precondition::{digest_in, etag, not_modified, range_applies};
 use crate::range::{Ranged, covers_empty};
 use crate::refusal::Refusal;
 use crate::request::Verb;
-use crate::resolve::ResolvedStamp;
 use crate::respond::{Answer, CONTENT_DIGEST, IMMUTABLE, Payload};
 
 /// Says that a range is the rest of a response that began as a whole at another node: its end waits for the digest
@@ -24,16 +23,13 @@ pub(crate) const REST_OF_WHOLE: HeaderName = HeaderName::from_static("dataproxy-
 /// [`Refusal`]
 pub(crate) async fn answer(
     cache: &Cache,
-    content: &Content,
-    at: &ResolvedStamp<'_>,
-    digest: &Digest,
+    owned: &OwnedBlob,
     verb: Verb,
     headers: &HeaderMap,
     account: &mut Account,
 ) -> Result<Answer, Refusal> {
-    let owned = content.blob(at, digest).await?;
-    let etag = etag(digest);
-    let answer = match content_of(cache, &owned, verb, headers, &etag, account).await {
+    let etag = etag(&owned.key().digest);
+    let answer = match content_of(cache, owned, verb, headers, &etag, account).await {
         Ok(answer) => answer.with(header::CACHE_CONTROL, IMMUTABLE),
         // Refused for how it was asked for: what there is to ask for is said all the same.
         Err(refusal @ (Refusal::PreconditionFailed | Refusal::RangeNotSatisfiable { .. })) => {

@@ -27,11 +27,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Read the configuration and all that it names, say what a node would do, and open no socket.
+    /// Read the configuration and all that it names, say what a node would do, and listen nowhere.
     Check {
         /// The node's configuration, in TOML.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Also read from every account that a registry's content lies in, and say what came of it.
+        #[arg(long)]
+        reach: bool,
     },
 }
 
@@ -50,7 +53,7 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match arguments.command {
         Command::Serve { config } => serve(&config),
-        Command::Check { config } => check(&config),
+        Command::Check { config, reach } => check(&config, reach),
     };
     match done {
         Ok(exit) => exit.into(),
@@ -71,8 +74,14 @@ fn serve(path: &Path) -> Result<Exit, Failure> {
     app::serve(config)
 }
 
-fn check(path: &Path) -> Result<Exit, Failure> {
-    let text = app::check(&load(path)?)?;
+fn check(path: &Path, reach: bool) -> Result<Exit, Failure> {
+    let config = load(path)?;
+    let text = app::check(&config)?;
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(Exit::Done)
+    if !reach {
+        return Ok(Exit::Done);
+    }
+    let (table, exit) = app::reach(&config)?;
+    let _ = std::io::stdout().write_all(table.as_bytes());
+    Ok(exit)
 }

@@ -13,8 +13,10 @@ use dataproxy_router_api::AccountName;
 use serde::Deserialize;
 
 use crate::content::Freshness;
-use crate::identify::Zone;
+use crate::identify::{Zone, ZoneError};
 use crate::pull::ANSWER_MAX;
+use crate::redirect::DataEndpoint;
+use crate::store::guard::AccountBounds;
 
 mod account;
 mod error;
@@ -25,9 +27,10 @@ mod unit;
 pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
-    Account, Accounts, Admin, BindingsSource, Drain, Forwarding, Listen, Log, LogFormat, Node, Tenancy,
+    Account, Accounts, Admin, BindingsSource, ClientAccess, Delivery, Drain, Forwarding, Listen, Log,
+    LogFormat, Node, Tenancy, Terms,
 };
-use section::{AccountSection, CacheSection, FreshnessSection};
+use section::{AccountKind, AccountSection, CacheSection, DeliverySection, FreshnessSection};
 
 /// All settings of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +49,14 @@ pub struct Config {
     pub tenancy: Tenancy,
     /// The storage accounts that it may read.
     pub accounts: Accounts,
+    /// What holds for each of them.
+    pub terms: BTreeMap<AccountName, Terms>,
     /// The tiers and the fills.
     pub cache: CacheConfig,
     /// How old an answer may be.
     pub freshness: Freshness,
+    /// How blobs reach clients that are not served the bytes here.
+    pub delivery: Delivery,
     /// What it logs.
     pub log: Log,
     /// How a front door forwards.
@@ -76,6 +83,8 @@ struct Written {
     cache: CacheSection,
     #[serde(default)]
     freshness: FreshnessSection,
+    #[serde(default)]
+    delivery: DeliverySection,
     #[serde(default)]
     log: Log,
     #[serde(default)]
@@ -112,6 +121,11 @@ impl Config {
 
 impl Written {
     fn resolve(self, folder: &Path) -> Result<Config, Invalid> {
+        let terms = self
+            .accounts
+            .iter()
+            .map(|(name, section)| Ok((name.clone(), terms(name, section)?)))
+            .collect::<Result<_, Invalid>>()?;
         let accounts = self
             .accounts
             .into_iter()
@@ -124,6 +138,7 @@ impl Written {
         if let Some(disk) = &mut cache.disk {
             disk.dir = folder.join(&disk.dir);
         }
+        let delivery = delivery(self.delivery, &self.node, folder)?;
         let BindingsSource::File { path } = self.bindings;
         let config = Config {
             node: self.node,
@@ -137,14 +152,46 @@ impl Written {
             bindings: BindingsSource::File { path: folder.join(path) },
             tenancy: self.tenancy,
             accounts,
+            terms,
             cache,
             freshness: self.freshness.into(),
+            delivery,
             log: self.log,
             front: self.front,
         };
         check(&config)?;
         Ok(config)
     }
+}
+
+fn terms(name: &AccountName, section: &AccountSection) -> Result<Terms, Invalid> {
+    let bounds = AccountBounds {
+        max_in_flight: section.max_in_flight.unwrap_or(AccountBounds::default().max_in_flight),
+        egress_limit: section.egress_limit,
+        request_limit: section.request_limit,
+    };
+    count(&format!("accounts.{name}.max_in_flight"), bounds.max_in_flight, 4, 65_536)?;
+    if section.clients == ClientAccess::Open && section.kind == AccountKind::Local {
+        return Err(Invalid::new(
+            format!("accounts.{name}.clients"),
+            "open, but no client can reach a folder of this machine; leave it out",
+        ));
+    }
+    let upstream_has = [
+        ("clients", section.clients == ClientAccess::Open),
+        ("max_in_flight", section.max_in_flight.is_some()),
+        ("egress_limit", section.egress_limit.is_some()),
+        ("request_limit", section.request_limit.is_some()),
+    ];
+    if section.kind == AccountKind::Registry
+        && let Some((key, _)) = upstream_has.into_iter().find(|(_, is_set)| *is_set)
+    {
+        return Err(Invalid::new(
+            format!("accounts.{name}.{key}"),
+            "set, but an account of kind \"registry\" is no storage account and has none",
+        ));
+    }
+    Ok(Terms { clients: section.clients, bounds })
 }
 
 fn check(config: &Config) -> Result<(), Invalid> {
@@ -180,6 +227,31 @@ fn check(config: &Config) -> Result<(), Invalid> {
     order("front.headers_timeout", front.headers_timeout, "front.try_timeout", front.try_timeout)?;
     count("front.attempts", front.attempts as usize, 1, 100)?;
     count("front.resumes", front.resumes as usize, 0, 100)
+}
+
+fn delivery(section: DeliverySection, node: &Node, folder: &Path) -> Result<Delivery, Invalid> {
+    let DeliverySection { data_endpoint, key, other_key, url_valid } = section;
+    within("delivery.url_valid", url_valid, Duration::from_secs(10), Duration::from_secs(24 * 3600))?;
+    for (name, is_set) in [("data_endpoint", data_endpoint.is_some()), ("other_key", other_key.is_some())] {
+        if is_set && key.is_none() {
+            return Err(Invalid::new(
+                format!("delivery.{name}"),
+                "set without delivery.key; URLs of nodes are signed: name the file of the region's key",
+            ));
+        }
+    }
+    let zone: Zone =
+        node.zone.parse().map_err(|error: ZoneError| Invalid::new("node.zone", error.to_string()))?;
+    let endpoint = |template: String| {
+        DataEndpoint::new(&template, &node.region, &zone)
+            .map_err(|error| Invalid::new("delivery.data_endpoint", error.to_string()))
+    };
+    Ok(Delivery {
+        data_endpoint: data_endpoint.map(endpoint).transpose()?,
+        key: key.map(|path| folder.join(path)),
+        other_key: other_key.map(|path| folder.join(path)),
+        url_valid,
+    })
 }
 
 /// A directive without `=` must be a level, though the parser would take any word as a target's name.

@@ -145,13 +145,7 @@ impl Content {
 }
 
 fn link_key(at: &ResolvedStamp<'_>, claim: Claim) -> LinkKey {
-    let placement = &at.binding().placement;
-    LinkKey {
-        account: placement.account.clone(),
-        container: placement.container.as_str().into(),
-        repository: Repository::clone(at.repository()),
-        claim,
-    }
+    LinkKey { location: at.binding().placement.own(), repository: Repository::clone(at.repository()), claim }
 }
 
 fn blob_key(at: &ResolvedStamp<'_>, digest: &Digest) -> BlobKey {

@@ -14,6 +14,8 @@ pub enum Exit {
     Cut,
     /// An input is missing or bad: the bindings, the certificate or its key, an account's password or authorities.
     Input,
+    /// `check --reach`: a registry could not be served by this node.
+    Unreached,
     /// An address cannot be listened on.
     Listen,
     /// A folder cannot be used: a storage account's, or the cache's.
@@ -26,11 +28,12 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Done,
         Self::Usage,
         Self::Cut,
         Self::Input,
+        Self::Unreached,
         Self::Listen,
         Self::System,
         Self::Folder,
@@ -44,6 +47,7 @@ impl Exit {
             Self::Usage => 2,
             Self::Cut => 3,
             Self::Input => 66,
+            Self::Unreached => 68,
             Self::Listen => 69,
             Self::System => 71,
             Self::Folder => 73,
@@ -60,7 +64,10 @@ impl Exit {
                 "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
             }
             Self::Input => {
-                "The bindings file, the certificate or its key, or an account's password or authorities are missing or bad, or they do not fit each other"
+                "The bindings file, the certificate or its key, an account's password or authorities, or a key of signed URLs is missing or bad, or they do not fit each other"
+            }
+            Self::Unreached => {
+                "`check --reach`: this node could not serve a registry of the bindings; the table says which and why"
             }
             Self::Listen => "An address cannot be listened on; the message names the setting that moves it",
             Self::Folder => "The folder of a storage account or of the cache cannot be used",

@@ -74,7 +74,7 @@ mod tests {
             }],
         });
         let table = Table::new(serde_json::from_value(snapshot).expect("a snapshot"));
-        let url = Url::parse("https://registry.example").expect("a URL");
+        let url = Url::parse("http://registry.example").expect("a URL");
         let settings = Settings { url, credentials: None, ca_file: None, repository_prefix: None };
         let name: AccountName = "upstream".parse().expect("a name");
         let upstream = Upstream::open(&name, &settings).expect("settings that can be");

@@ -8,16 +8,20 @@ use std::fmt;
 use std::sync::Arc;
 
 use dataproxy_cache::{Digest, OriginError, Source};
+use dataproxy_router_api::Prefix;
 use futures_util::future::BoxFuture;
 
 use crate::name::{Repository, Tag};
 use crate::refusal::Refusal;
+use crate::store::Store;
 
 /// A repository, and where its registry lies in the account.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'p> {
     /// The container; empty for an account that has none.
     pub container: &'p str,
+    /// What comes before the layout in names; empty for an account that has no containers.
+    pub prefix: &'p Prefix,
     /// The repository.
     pub repository: &'p Repository,
 }
@@ -108,6 +112,17 @@ pub trait Holdings: fmt::Debug + Send + Sync + 'static {
 
     /// How it tells what refers to what.
     fn referring(&self) -> Referring<'_>;
+
+    /// The storage account, if it is one: there may be copies of it, and URLs that clients read it by.
+    fn store(&self) -> Option<&Arc<dyn Store>> {
+        None
+    }
+
+    /// Whether a question that ended with this transient error may be asked again, as
+    /// [`Origin::may_retry`](dataproxy_cache::Origin::may_retry).
+    fn may_retry(&self, error: &OriginError) -> bool {
+        self.store().is_none_or(|store| store.may_retry(error))
+    }
 }
 
 /// An account that keeps lists of referrers.

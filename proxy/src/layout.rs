@@ -1,10 +1,12 @@
 //! Where things lie in storage: the CNCF distribution layout (`docker/registry/v2`), container first.
 //!
-//! Pure functions of typed values. A name, tag or digest cannot hold `..` or an empty component, so no object name
-//! leaves its container.
+//! Pure functions of typed values. A prefix, name, tag or digest cannot hold `..`, so no object name leaves its
+//! container.
 
 use dataproxy_cache::{Algorithm, Digest, ObjectName};
+use dataproxy_router_api::Prefix;
 
+use crate::holdings::Place;
 use crate::name::{Repository, Tag};
 
 mod laid;
@@ -13,23 +15,43 @@ mod tag_folders;
 
 pub use laid::Laid;
 
+/// What the names of content begin with, after the root.
+pub(crate) const CONTENT: &str = "docker/registry/v2/blobs/";
+
 /// The object names of one registry's content.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'c> {
     container: &'c str,
+    prefix: &'c str,
 }
 
 impl<'c> Layout<'c> {
-    /// The layout inside this container.
+    /// The layout at the top of this container.
     pub fn new(container: &'c str) -> Self {
-        Self { container }
+        Self { container, prefix: "" }
+    }
+
+    /// The layout where a registry lies.
+    pub fn of(place: Place<'c>) -> Self {
+        Self { container: place.container, prefix: place.prefix.as_str() }
+    }
+
+    /// The layout below this prefix of the same container.
+    #[must_use]
+    pub fn below_prefix(self, prefix: &'c Prefix) -> Self {
+        Self { prefix: prefix.as_str(), ..self }
+    }
+
+    /// What every name begins with: container, slash, prefix.
+    pub fn root(&self) -> String {
+        format!("{}/{}", self.container, self.prefix)
     }
 
     /// The content of this digest: a layer, a config or a manifest.
     pub fn blob(&self, digest: &Digest) -> ObjectName {
         let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
         let shard = hex.get(..2).unwrap_or_default();
-        ObjectName::new(format!("{}/docker/registry/v2/blobs/{algorithm}/{shard}/{hex}/data", self.container))
+        ObjectName::new(format!("{}{CONTENT}{algorithm}/{shard}/{hex}/data", self.root()))
     }
 
     /// The folder of a repository.
@@ -65,7 +87,7 @@ impl<'c> Layout<'c> {
     }
 
     fn below(&self, repository: &Repository) -> String {
-        format!("{}/docker/registry/v2/repositories/{repository}", self.container)
+        format!("{}docker/registry/v2/repositories/{repository}", self.root())
     }
 }
 
@@ -95,5 +117,25 @@ mod tests {
                 format!("{root}/repositories/team/app/_manifests/tags/v1/current/link"),
             ]
         );
+    }
+
+    #[test]
+    fn a_prefix_stands_between_the_container_and_the_layout_as_it_is() {
+        let digest = Digest::of(Algorithm::Sha256, b"");
+        for (prefix, root) in [
+            ("", "c/docker/registry/v2"),
+            ("/", "c//docker/registry/v2"),
+            ("team-a/", "c/team-a/docker/registry/v2"),
+            ("/team-a/", "c//team-a/docker/registry/v2"),
+        ] {
+            let prefix: Prefix = prefix.parse().expect("a prefix");
+            let layout = Layout::new("c").below_prefix(&prefix);
+            assert_eq!(
+                layout.blob(&digest).as_str(),
+                format!("{root}/blobs/sha256/e3/{}/data", digest.hex())
+            );
+            let tags = layout.tags(&"app".parse().expect("valid"));
+            assert_eq!(tags.as_str(), format!("{root}/repositories/app/_manifests/tags"));
+        }
     }
 }

@@ -32,6 +32,8 @@ mod precondition;
 pub mod process;
 pub mod pull;
 mod range;
+pub mod reach;
+pub mod redirect;
 mod referrers;
 pub mod refusal;
 pub mod request;
@@ -44,6 +46,7 @@ pub mod telemetry;
 pub mod tls;
 mod trust;
 pub mod upstream;
+pub mod via;
 mod watch;
 
 pub use cli::main_with_args;

@@ -1,7 +1,7 @@
 //! Whether this caller may pull from this repository. Everything that touches storage or cache takes a [`Permit`].
 //!
-//! Today the only caller is an anonymous one and the binding's pull policy decides. A token will be one more
-//! [`Caller`], decided on here, and nothing after this stage will change.
+//! A caller shows nothing, and the binding's pull policy decides, or a URL that a node has signed, which says that this
+//! stage was passed there. A token will be one more [`Caller`], and nothing after this stage will change.
 //!
 //! A registry that denies answers 403 DENIED, the same for every repository, real or not. Not 401: that has to carry
 //! a challenge, there is no token service to name in one, and docker would then report missing credentials that
@@ -11,6 +11,7 @@ use dataproxy_router_api::{Binding, PullPolicy};
 
 use crate::identify::Identified;
 use crate::name::Repository;
+use crate::redirect::Verified;
 use crate::refusal::Refusal;
 
 /// Who asks.
@@ -18,6 +19,8 @@ use crate::refusal::Refusal;
 pub enum Caller {
     /// Somebody who shows nothing. Credentials that were not asked for count as nothing.
     Anonymous,
+    /// The holder of a URL that was signed for the blob that is asked for.
+    Signed(Verified),
 }
 
 /// The proof that the caller may pull from `repository` of the binding's registry. Only [`grant`] makes one.
@@ -49,7 +52,7 @@ pub fn grant<'t>(
     repository: &Repository,
 ) -> Result<Permit<'t>, Refusal> {
     match (caller, identified.binding.pull) {
-        (Caller::Anonymous, PullPolicy::Anonymous) => {
+        (Caller::Anonymous, PullPolicy::Anonymous) | (Caller::Signed(_), _) => {
             Ok(Permit { binding: identified.binding, repository: repository.clone() })
         }
         (Caller::Anonymous, PullPolicy::Denied) => Err(Refusal::Denied),

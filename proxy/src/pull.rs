@@ -4,9 +4,10 @@
 //! |---|---|---|---|
 //! | parse | `request.rs` | HTTP → `Request` | 400, 404, 405, 413, 414 |
 //! | identify | `identify.rs` | `Request` + bindings → `Identified` | 404 |
-//! | permit | `permit.rs` | `Identified` → `Permit` | 403 |
+//! | permit | `permit.rs`, `redirect.rs` (signed URLs) | `Identified` → `Permit` | 403 |
 //! | resolve | `resolve.rs` | `Permit` → `ResolvedStamp` | 503 |
 //! | ownership | `content.rs` | `ResolvedStamp` + digest → `OwnedBlob` | 404, 502, 503, 504 |
+//! | redirect | `redirect.rs` | `OwnedBlob` → 307, where blobs are not streamed | never |
 //! | cache | `blob.rs`, `manifest.rs` | `OwnedBlob` → `Answer` | 404, 412, 416, 502, 503, 504 |
 //! | stream | `stream.rs` | `Answer` → body | cuts the connection |
 //! | account | `account.rs` | everything → one record, on drop | never |
@@ -23,17 +24,20 @@ use crate::account::{Account, Observer};
 use crate::bindings::Bindings;
 use crate::body::Body;
 use crate::content::{Content, Freshness};
-use crate::identify::{Tenancy, identify};
+use crate::identify::{Identified, Tenancy, identify};
 use crate::manifest::Manifests;
+use crate::name::Repository;
 use crate::paging::Asked;
 use crate::permit::{self, Caller};
+use crate::process::now_seconds;
+use crate::redirect::{Redirects, Subject};
 use crate::referrers::{Referrers, Wanted};
 use crate::refusal::Refusal;
-use crate::request::{Request, Target};
+use crate::request::{Request, Target, Verb};
 use crate::resolve::{ResolvedStamp, Stores, resolve};
 use crate::respond::{Answer, Manner};
 use crate::tags::Tags;
-use crate::{blob, stream};
+use crate::{blob, stream, via};
 
 /// Longest time to an answer's headers: every small read of storage that it takes fits in. A front door waits longer
 /// for a node, so that it is the node that says what is slow, and clients (30 s) wait longer than both.
@@ -55,6 +59,8 @@ pub struct PullerParts {
     pub node: NodeName,
     /// How old an answer may be.
     pub freshness: Freshness,
+    /// Which blobs are answered by a redirect.
+    pub redirects: Redirects,
     /// Who sees every record, besides the log and the metrics.
     pub observer: Option<Observer>,
 }
@@ -71,16 +77,31 @@ pub struct Puller {
     manifests: Manifests,
     referrers: Referrers,
     tags: Tags,
+    redirects: Redirects,
     observer: Option<Observer>,
 }
 
 impl Puller {
     /// A puller of these parts. Asks nothing of anybody yet.
     pub fn new(parts: PullerParts) -> Self {
-        let PullerParts { bindings, cache, stores, tenancy, stamp, node, freshness, observer } = parts;
+        let PullerParts { bindings, cache, stores, tenancy, stamp, node, freshness, redirects, observer } =
+            parts;
         let (content, manifests) = (Content::new(freshness), Manifests::new(cache.clone()));
         let (referrers, tags) = (Referrers::new(), Tags::new(freshness));
-        Self { bindings, cache, stores, tenancy, stamp, node, content, manifests, referrers, tags, observer }
+        Self {
+            bindings,
+            cache,
+            stores,
+            tenancy,
+            stamp,
+            node,
+            content,
+            manifests,
+            referrers,
+            tags,
+            redirects,
+            observer,
+        }
     }
 
     /// Serves one request. The peer is taken from the request's [`Peer`](crate::peer::Peer) extension.
@@ -114,12 +135,15 @@ impl Puller {
     ) -> Result<Answer, Refusal> {
         let request = Request::parse(parts, has_content)?;
         account.asked(&request);
+        if via::is_ours(&parts.headers) {
+            return Err(Refusal::UpstreamIsSelf);
+        }
         // Taken once: whatever is decided meanwhile, this pull ends as it began.
         let table = self.bindings.current();
         let Some(identified) = identify(&request, &self.tenancy, &table)? else { return Ok(ping()) };
         account.identified(&request, &identified);
         let Some(repository) = &identified.repository else { return Ok(ping()) };
-        let permit = permit::grant(Caller::Anonymous, &identified, repository)?;
+        let permit = permit::grant(self.caller(&request, &identified, repository)?, &identified, repository)?;
         let at = resolve(permit, &self.stores, self.stamp.as_ref())?;
         account.resolved(&at);
         let answer = self.answer(&request, &at, parts, account).await;
@@ -127,6 +151,22 @@ impl Puller {
             Refusal::StorageDenied => at.holdings().denied(),
             refusal => refusal,
         })
+    }
+
+    /// Who asks: a URL that was signed for this blob stands in place of a token.
+    fn caller(
+        &self,
+        request: &Request,
+        identified: &Identified<'_>,
+        repository: &Repository,
+    ) -> Result<Caller, Refusal> {
+        let (Some(claim), Target::Blob { digest, .. }) = (&request.claim, &request.target) else {
+            return Ok(Caller::Anonymous);
+        };
+        let subject = Subject { registry: &identified.binding.registry, repository, digest };
+        let keys =
+            self.redirects.keys.as_ref().ok_or(Refusal::UrlRefused("this node has no key to check it"))?;
+        Ok(Caller::Signed(keys.verify(&subject, claim, now_seconds() as u64)?))
     }
 
     async fn answer(
@@ -144,7 +184,15 @@ impl Puller {
                 self.manifests.answer(&self.content, at, reference, headers, account).await
             }
             Target::Blob { digest, .. } => {
-                blob::answer(&self.cache, &self.content, at, digest, request.verb, headers, account).await
+                let owned = self.content.blob(at, digest).await?;
+                if request.verb == Verb::Get {
+                    let redirect = self.redirects.answer(at, &owned, request.claim.is_some(), headers).await;
+                    if let Some((answer, destination)) = redirect {
+                        account.redirected(destination);
+                        return Ok(answer);
+                    }
+                }
+                blob::answer(&self.cache, &owned, request.verb, headers, account).await
             }
             Target::Tags { name, n, last } => {
                 self.tags.answer(at, name.as_str(), *n, last.as_ref(), asked).await

@@ -89,6 +89,9 @@ pub enum Refusal {
     /// The caller may not pull here.
     #[error("the registry does not allow pulls without a token")]
     Denied,
+    /// The request's URL was signed for something else, by somebody else, or has expired.
+    #[error("the signed URL is refused: {0}; ask the registry for the blob again")]
+    UrlRefused(&'static str),
     /// `If-Match` names another content.
     #[error("the content is not the one that If-Match asks for")]
     PreconditionFailed,
@@ -99,24 +102,27 @@ pub enum Refusal {
         size: u64,
     },
     /// This node cannot read the registry's storage account.
-    #[error("this node is not set up to read the registry's storage account")]
+    #[error("this node is not set up to read the account that holds the registry's content")]
     AccountUnreachable,
+    /// The registry's storage account cannot hold objects where the placement says.
+    #[error("the registry's placement cannot be read: {0}")]
+    PlacementUnusable(&'static str),
     /// The binding's placement and the account do not fit each other.
     #[error(
         "the registry's placement does not fit its account: a storage account needs a container, an upstream registry has none"
     )]
     PlacementUnfit,
     /// The storage account asks for less.
-    #[error("the registry's storage account is overloaded; try again")]
+    #[error("the account that holds the registry's content is overloaded; try again")]
     StorageThrottled(Option<Duration>),
     /// The storage account does not answer.
-    #[error("the registry's storage account cannot be reached; try again")]
+    #[error("the account that holds the registry's content cannot be reached; try again")]
     StorageUnavailable,
     /// The storage account answers too late.
-    #[error("the registry's storage account did not answer in time; try again")]
+    #[error("the account that holds the registry's content did not answer in time; try again")]
     StorageTimeout,
     /// The storage account refuses this node.
-    #[error("the registry's storage account refuses this node")]
+    #[error("the account that holds the registry's content refuses this node")]
     StorageDenied,
     /// The upstream registry refuses this node. It says so of what does not exist as well; its caller is told, as 4xx
     /// is what docker shows.
@@ -125,7 +131,7 @@ pub enum Refusal {
     )]
     UpstreamDenied,
     /// The storage account answers nonsense, or the content does not match its digest.
-    #[error("the registry's storage account holds damaged content")]
+    #[error("the account that holds the registry's content holds it damaged")]
     StorageDamaged,
     /// A front door found no node of the home stamp that answers.
     #[error("no node that serves the registry {0:?} is ready; try again")]
@@ -138,6 +144,11 @@ pub enum Refusal {
         "the request has been through a front door before; the bindings must list nodes, not front doors"
     )]
     ForwardedTwice,
+    /// A request of this node's own has come back to it.
+    #[error(
+        "the request comes from this node itself: an upstream registry's url leads back here; name another registry"
+    )]
+    UpstreamIsSelf,
     /// This node failed.
     #[error("the node failed; try again")]
     Internal,
@@ -193,11 +204,12 @@ impl Refusal {
             Self::ManifestInvalid(_) | Self::ManifestTooLarge { .. } => {
                 (StatusCode::BAD_REQUEST, "MANIFEST_INVALID")
             }
-            Self::Denied | Self::UpstreamDenied => (StatusCode::FORBIDDEN, "DENIED"),
+            Self::Denied | Self::UpstreamDenied | Self::UrlRefused(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
-            Self::ForwardedTwice => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
+            Self::ForwardedTwice | Self::UpstreamIsSelf => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
             Self::AccountUnreachable
+            | Self::PlacementUnusable(_)
             | Self::PlacementUnfit
             | Self::StorageThrottled(_)
             | Self::StorageUnavailable

@@ -9,6 +9,7 @@ use dataproxy_cache::Digest;
 use http::{Method, Version, header, request, uri::Authority};
 
 use crate::name::{Reference, ReferenceError, Repository, Tag};
+use crate::redirect::{Claim, EXPIRES, SIGNATURE};
 use crate::refusal::{Refusal, excerpt};
 
 /// Longest path and query taken, in bytes.
@@ -128,6 +129,8 @@ pub struct Request {
     pub namespace: Option<String>,
     /// The `<tenant>` of a path that begins with `/t/<tenant>/v2/`: what an operator has written into a mirror's URL.
     pub tenant: Option<String>,
+    /// What the query claims of a signature, in a request for a blob.
+    pub claim: Option<Claim>,
 }
 
 impl Request {
@@ -150,12 +153,14 @@ impl Request {
         }
         let query = Query::parse(parts.uri.query().unwrap_or_default())?;
         let (tenant, path) = tenant(parts.uri.path());
-        let (namespace, target) = (query.namespace.clone(), target(path, query)?);
+        let (namespace, claim) = (query.namespace.clone(), query.claim());
+        let target = target(path, query)?;
+        let claim = claim.filter(|_| matches!(target, Target::Blob { .. }));
         let (host, port) = match host(parts)? {
             Some(authority) => (Some(canonical_host(authority.host())), authority.port_u16()),
             None => (None, None),
         };
-        Ok(Self { verb, target, host, port, namespace, tenant: tenant.map(str::to_owned) })
+        Ok(Self { verb, target, host, port, namespace, tenant: tenant.map(str::to_owned), claim })
     }
 }
 
@@ -251,6 +256,8 @@ struct Query {
     n: Option<String>,
     last: Option<String>,
     artifact_type: Option<String>,
+    expires: Option<String>,
+    signature: Option<String>,
 }
 
 impl Query {
@@ -262,6 +269,8 @@ impl Query {
                 "n" => &mut query.n,
                 "last" => &mut query.last,
                 "artifactType" => &mut query.artifact_type,
+                EXPIRES => &mut query.expires,
+                SIGNATURE => &mut query.signature,
                 _ => continue,
             };
             match slot {
@@ -280,6 +289,11 @@ impl Query {
             .map(|kind| kind.replace(' ', "+"))
             .filter(|kind| kind.len() <= ARTIFACT_TYPE_MAX);
         Ok(query)
+    }
+
+    fn claim(&self) -> Option<Claim> {
+        let claim = Claim { expires: self.expires.clone(), signature: self.signature.clone() };
+        (claim.expires.is_some() || claim.signature.is_some()).then_some(claim)
     }
 
     fn page_size(&self) -> Result<Option<usize>, Refusal> {

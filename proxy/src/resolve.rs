@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataproxy_router_api::{AccountName, Binding, Epoch, StampName};
+use dataproxy_router_api::{AccountName, Binding, Epoch, Location, Placement, StampName};
 
 use crate::holdings::{Holdings, Place};
+use crate::layout::Laid;
 use crate::name::Repository;
 use crate::permit::Permit;
 use crate::refusal::Refusal;
+use crate::store::copies::Copies;
 
 /// The accounts that this node can read: storage accounts and upstream registries.
 pub type Stores = HashMap<AccountName, Arc<dyn Holdings>>;
@@ -17,7 +19,7 @@ pub type Stores = HashMap<AccountName, Arc<dyn Holdings>>;
 #[derive(Debug)]
 pub struct ResolvedStamp<'t> {
     permit: Permit<'t>,
-    holdings: &'t Arc<dyn Holdings>,
+    holdings: Arc<dyn Holdings>,
     late: bool,
 }
 
@@ -37,14 +39,15 @@ impl<'t> ResolvedStamp<'t> {
         self.permit.repository()
     }
 
-    /// The account that holds the registry's content.
-    pub fn holdings(&self) -> &'t Arc<dyn Holdings> {
-        self.holdings
+    /// The account that holds the registry's content, with those that hold copies of it behind.
+    pub fn holdings(&self) -> &Arc<dyn Holdings> {
+        &self.holdings
     }
 
     /// The repository, and where in the account its registry lies.
     pub fn place(&self) -> Place<'_> {
-        Place { container: &self.permit.binding().placement.container, repository: self.permit.repository() }
+        let Placement { container, prefix, .. } = &self.permit.binding().placement;
+        Place { container, prefix, repository: self.permit.repository() }
     }
 
     /// Whether the registry's home is another stamp than this node's: the client came late, or by old DNS. It is
@@ -57,18 +60,57 @@ impl<'t> ResolvedStamp<'t> {
 /// Finds the storage of a permitted pull. `here` is this node's stamp; a node without one is never late.
 ///
 /// # Errors
-/// [`Refusal::AccountUnreachable`] if this node is not set up for the account; [`Refusal::PlacementUnfit`] if the
-/// placement names a container and the account has none, or the other way round.
+/// [`Refusal::AccountUnreachable`] if this node is set up for none of the placement's accounts;
+/// [`Refusal::PlacementUnfit`] if the placement names a container and the account has none, or the other way round;
+/// [`Refusal::PlacementUnusable`] if the account can have no objects with the placement's prefix.
 pub fn resolve<'t>(
     permit: Permit<'t>,
     stores: &'t Stores,
     here: Option<&StampName>,
 ) -> Result<ResolvedStamp<'t>, Refusal> {
     let binding = permit.binding();
-    let holdings = stores.get(&binding.placement.account).ok_or(Refusal::AccountUnreachable)?;
-    if holdings.has_containers() == binding.placement.container.is_empty() {
-        return Err(Refusal::PlacementUnfit);
-    }
+    let holdings = holdings(&binding.placement, stores)?;
     let late = here.is_some_and(|here| *here != binding.home_stamp);
     Ok(ResolvedStamp { permit, holdings, late })
+}
+
+/// The accounts of a placement that this node can read, as one.
+fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>, Refusal> {
+    let own = placement.own();
+    let found = readable(&own, stores);
+    if placement.copies.is_empty() {
+        return found.cloned();
+    }
+    let has_own = found.as_ref().is_ok_and(|holdings| holdings.store().is_some());
+    let why_not = found.as_ref().err().cloned();
+    let holders: Vec<_> = placement
+        .locations()
+        .filter_map(|location| {
+            let store = readable(&location, stores).ok()?.store()?;
+            Some((location.clone(), Arc::clone(store)))
+        })
+        .collect();
+    match why_not {
+        Some(refusal) if holders.is_empty() => Err(refusal),
+        _ => Ok(Laid::over(Arc::new(Copies::new(&own, holders, has_own)))),
+    }
+}
+
+/// The account of a location, if this node is set up for it and it can have such a location.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn readable<'s>(
+    location: &Location,
+    stores: &'s Stores,
+) -> Result<&'s Arc<dyn Holdings>, Refusal> {
+    let holdings = stores.get(&location.account).ok_or(Refusal::AccountUnreachable)?;
+    if holdings.has_containers() == location.container.is_empty() {
+        return Err(Refusal::PlacementUnfit);
+    }
+    let refused = match holdings.store() {
+        Some(store) => store.refuses(&location.prefix),
+        None => (!location.prefix.is_empty()).then_some("an upstream registry has no prefix"),
+    };
+    refused.map_or(Ok(holdings), |reason| Err(Refusal::PlacementUnusable(reason)))
 }

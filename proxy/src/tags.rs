@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_router_api::{AccountName, RegistryName};
+use dataproxy_router_api::{Location, RegistryName};
 use http::{StatusCode, header};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
@@ -27,8 +27,7 @@ const MEMORY_BYTES: u64 = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PageKey {
     registry: RegistryName,
-    account: AccountName,
-    container: Box<str>,
+    location: Location,
     repository: Repository,
     size: usize,
     last: Option<Tag>,
@@ -102,11 +101,9 @@ impl Tags {
         size: usize,
         last: Option<&Tag>,
     ) -> Result<Arc<TagPage>, Refusal> {
-        let placement = &at.binding().placement;
         let key = PageKey {
             registry: at.binding().registry.clone(),
-            account: placement.account.clone(),
-            container: placement.container.as_str().into(),
+            location: at.binding().placement.own(),
             repository: at.repository().clone(),
             size,
             last: last.cloned(),

@@ -28,10 +28,11 @@ pub enum TrustError {
 }
 
 /// A client's TLS settings, for HTTP/1.1: TLS 1.2 and 1.3, the system's authorities, and those of `ca_file` besides.
+/// `needed` if TLS is spoken for certain; else it is no error that nobody is believed.
 ///
 /// # Errors
 /// [`TrustError`]
-pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, TrustError> {
+pub(crate) fn client_config(ca_file: Option<&Path>, needed: bool) -> Result<ClientConfig, TrustError> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     // One bad file among the system's many is no reason not to start; none at all is.
@@ -43,7 +44,7 @@ pub(crate) fn client_config(ca_file: Option<&Path>) -> Result<ClientConfig, Trus
             roots.add(authority).map_err(reason)?;
         }
     }
-    if roots.is_empty() {
+    if roots.is_empty() && needed {
         let reasons: Vec<String> = system.errors.iter().map(ToString::to_string).collect();
         return Err(TrustError::NoAuthorities(reasons.join("; ")));
     }

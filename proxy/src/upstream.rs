@@ -40,13 +40,16 @@ use failure::{collect, failure, is_html};
 use read::MANIFEST_TYPES;
 pub use settings::{Login, PasswordFrom, Settings, SetupError, Url};
 use token::Tokens;
-use wire::{Answer, Ask, Wire};
+use wire::{Answer, Ask, Lead, Wire};
 
 /// How long an answer about a tag counts for the manifest that it means, and a manifest that had to be fetched to learn
 /// its digest is kept at hand.
 const AT_HAND: Duration = Duration::from_secs(2);
 /// Memory for manifests at hand, in bytes.
 const AT_HAND_BYTES: u64 = 16 << 20;
+/// How long a redirect is remembered, less than what any registry signs for; and how many are.
+const LEAD_LIFE: Duration = Duration::from_secs(60);
+const LEADS: u64 = 4096;
 
 /// One upstream registry.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub struct Upstream {
     prefix: Option<Repository>,
     /// Manifests that a tag's answer has just shown to be there, with their bytes if those came along.
     shown: moka::sync::Cache<ObjectName, Option<Bytes>>,
+    /// Where reads of an object were redirected to.
+    leads: moka::sync::Cache<ObjectName, Lead>,
 }
 
 impl Upstream {
@@ -65,7 +70,7 @@ impl Upstream {
     /// [`SetupError`]
     pub fn open(name: &AccountName, settings: &Settings) -> Result<Self, SetupError> {
         let basic = settings.credentials.as_ref().map(Login::basic).transpose()?;
-        let tls = trust::client_config(settings.ca_file.as_deref())?;
+        let tls = trust::client_config(settings.ca_file.as_deref(), settings.url.is_tls())?;
         if basic.is_some() && !settings.url.is_tls() {
             tracing::warn!(account = %name, url = %settings.url, "name and password go over the network as they are; use https");
         }
@@ -82,6 +87,7 @@ impl Upstream {
             tokens: Tokens::new(basic),
             prefix: settings.repository_prefix.clone(),
             shown,
+            leads: moka::sync::Cache::builder().time_to_live(LEAD_LIFE).max_capacity(LEADS).build(),
         })
     }
 

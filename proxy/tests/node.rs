@@ -217,6 +217,24 @@ fn a_start_that_fails_says_why_with_its_own_exit_code() {
 }
 
 #[test]
+fn a_check_of_reach_tries_every_placement_and_ends_with_68_if_one_cannot_be_served() {
+    let setup = Setup::new();
+    let Output { status, stdout, .. } = setup.command("check").arg("--reach").output().unwrap();
+    let said = String::from_utf8(stdout).unwrap();
+    assert_eq!(status.code(), Some(0), "{said}");
+    let row = said.lines().find(|line| line.starts_with("contoso ")).expect("a row");
+    assert!(row.contains("main") && row.contains("reachable"), "{said}");
+    assert!(said.ends_with("this node can serve every registry\n"), "{said}");
+    let bindings = std::fs::read_to_string(setup.path("bindings.json")).unwrap();
+    setup.write("bindings.json", bindings.replace("\"account\": \"main\"", "\"account\": \"elsewhere\""));
+    let Output { status, stdout, .. } = setup.command("check").arg("--reach").output().unwrap();
+    let said = String::from_utf8(stdout).unwrap();
+    assert_eq!(status.code(), Some(68), "{said}");
+    assert!(said.contains("not_configured  add an [accounts] section of this name"), "{said}");
+    assert!(said.ends_with("this node cannot serve: contoso\n"), "{said}");
+}
+
+#[test]
 fn a_check_says_what_a_node_would_do_and_opens_no_socket() {
     let setup = Setup::new();
     let _taken = TcpListener::bind(setup.pull).unwrap();

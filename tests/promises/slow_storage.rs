@@ -13,6 +13,7 @@ use dataproxy::identify::Tenancy;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::lifecycle::Lifecycle;
 use dataproxy::pull::{Puller, PullerParts};
+use dataproxy::redirect::Redirects;
 use dataproxy::resolve::Stores;
 use dataproxy::store::Store;
 use dataproxy::store::memory::MemoryStore;
@@ -52,6 +53,7 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         stamp: Some("a".parse().expect("a name")),
         node: "a1".parse().expect("a name"),
         freshness: Freshness::default(),
+        redirects: Redirects::default(),
         observer: None,
     }));
     let bounds =

@@ -35,3 +35,4 @@ pub mod skopeo;
 pub mod storage;
 pub mod system;
 pub mod throttle;
+pub mod token_service;

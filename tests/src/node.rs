@@ -52,27 +52,21 @@ pub struct Options {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Whether the listeners speak HTTP/2 too.
     pub http2: bool,
-    /// The registries, which anybody may pull from.
-    pub registries: Vec<String>,
-    /// Another registry, by its URL, that is pulled through as the registry [`HUB`]: for `docker.io`, and for whoever
-    /// names no registry.
-    pub upstream: Option<String>,
+    /// The lines of `[tenancy]`.
+    pub tenancy: String,
+    /// Bindings besides those of `contoso` and `fabrikam`.
+    pub bindings: Vec<serde_json::Value>,
+    /// Splits the stamp in two pools: its first node has role `registry` and sends clients for blobs to its last one, of
+    /// role `dataproxy`.
+    pub split: bool,
 }
-
-/// The registry that is another one, pulled through.
-pub const HUB: &str = "hub";
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            nodes: 1,
-            more: String::new(),
-            memory_bytes: 64 << 20,
-            certificate: None,
-            http2: false,
-            registries: ["contoso", "fabrikam"].map(str::to_owned).into(),
-            upstream: None,
-        }
+        let tenancy = "path = true\n".to_owned();
+        let (more, bindings) = (String::new(), Vec::new());
+        let (certificate, http2, split) = (None, false, false);
+        Self { nodes: 1, more, memory_bytes: 64 << 20, certificate, http2, tenancy, bindings, split }
     }
 }
 
@@ -112,10 +106,13 @@ impl Stamp {
             });
         }
         let bindings = dir.path().join("bindings.json");
-        std::fs::write(&bindings, snapshot(&nodes[1..], &options).to_string())
+        std::fs::write(&bindings, snapshot(&nodes[1..], &options.bindings).to_string())
             .expect("a file can be written");
+        std::fs::write(dir.path().join("key"), "k".repeat(32)).expect("a file can be written");
+        let last = nodes.last().map(|node| (node.name.clone(), node.pull));
         for node in &nodes {
-            node.write_config(dir.path(), &options);
+            let data = last.clone().filter(|_| options.split);
+            node.write_config(dir.path(), &options, data);
         }
         let front = nodes.remove(0);
         let mut stamp = Self { nodes, front, dir };
@@ -141,20 +138,13 @@ impl Stamp {
     }
 }
 
-/// The bindings of the registries to a stamp of these nodes.
-fn snapshot(nodes: &[Node], options: &Options) -> serde_json::Value {
+/// The bindings of two registries to a stamp of these nodes.
+fn snapshot(nodes: &[Node], more: &[serde_json::Value]) -> serde_json::Value {
     let nodes: Vec<_> = nodes
         .iter()
         .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
         .collect();
-    let hub = options.upstream.iter().map(|_| {
-        json!({
-            "registry": HUB, "home_stamp": "a", "epoch": 1, "pull": "anonymous", "hosts": ["docker.io"],
-            "placement": { "account": HUB },
-        })
-    });
-    let bindings: Vec<_> = options
-        .registries
+    let bindings: Vec<_> = ["contoso", "fabrikam"]
         .iter()
         .map(|name| {
             json!({
@@ -162,7 +152,7 @@ fn snapshot(nodes: &[Node], options: &Options) -> serde_json::Value {
                 "placement": { "account": "acct", "container": name },
             })
         })
-        .chain(hub)
+        .chain(more.iter().cloned())
         .collect();
     json!({
         "revision": 1, "region": "local", "stamps": [{ "name": "a", "nodes": nodes }], "bindings": bindings,
@@ -264,12 +254,16 @@ impl Node {
         kib << 10
     }
 
-    fn write_config(&self, dir: &Path, options: &Options) {
+    fn write_config(&self, dir: &Path, options: &Options, data: Option<(String, SocketAddr)>) {
         let Self { name, pull, tls, admin, .. } = self;
         let (dir, home) = (dir.display(), self.dir.display());
         let mut text = format!("[node]\nname = \"{name}\"\nzone = \"{ZONE}\"\n");
         if name != "front" {
             text += "stamp = \"a\"\n";
+            if let Some((last, _)) = &data {
+                let role = if name == last { "dataproxy" } else { "registry" };
+                text += &format!("role = \"{role}\"\n");
+            }
         }
         text += &format!("[listen]\npull = [\"{pull}\"]\n");
         if let Some((cert, key)) = &options.certificate {
@@ -277,23 +271,18 @@ impl Node {
             text += &format!("tls = [\"{tls}\"]\ncert = \"{cert}\"\nkey = \"{key}\"\n");
         }
         text += &format!("http2 = {}\n", options.http2);
-        let (default, hub) = match &options.upstream {
-            Some(url) => (
-                format!("default_registry = \"{HUB}\"\n"),
-                format!("[accounts.{HUB}]\nkind = \"registry\"\nurl = \"{url}\"\n"),
-            ),
-            None => Default::default(),
-        };
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
-             [tenancy]\npath = true\n{default}[accounts.acct]\nkind = \"local\"\npath = \"{dir}/storage\"\n\
+             [tenancy]\n{}[accounts.acct]\nkind = \"local\"\npath = \"{dir}/storage\"\n\
              [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
-            options.memory_bytes
+            options.tenancy, options.memory_bytes
         );
         if name != "front" {
             text += &format!("dir = \"{home}/cache\"\n");
         }
-        text += &hub;
+        if let Some((_, endpoint)) = data {
+            text += &format!("[delivery]\nkey = \"{dir}/key\"\ndata_endpoint = \"http://{endpoint}\"\n");
+        }
         text += &options.more;
         std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");
         std::fs::write(self.dir.join("node.toml"), text).expect("a file can be written");

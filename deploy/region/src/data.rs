@@ -62,7 +62,10 @@ impl Data {
 
     /// The folder that holds a registry's content.
     pub(crate) fn container(&self, binding: &Binding) -> PathBuf {
-        self.account(binding.placement.account.as_str()).join(&binding.placement.container)
+        let placement = &binding.placement;
+        let container = self.account(placement.account.as_str()).join(&placement.container);
+        // A leading slash would make the path start over; nodes refuse such a prefix of a folder.
+        container.join(placement.prefix.as_str().trim_start_matches('/'))
     }
 
     pub(crate) fn settings(&self, member: &Member) -> PathBuf {

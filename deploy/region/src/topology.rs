@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use dataproxy_router_api::{
-    AccountName, Binding, Epoch, NameError, Node, NodeName, Phase, Placement, PullPolicy, RegistryName, Role,
-    Stamp, StampName,
+    AccountName, Binding, Delivery, Epoch, NameError, Node, NodeName, Phase, Placement, PullPolicy,
+    RegistryName, Role, Stamp, StampName,
 };
 
 const PULL_PORT: u16 = 5000;
@@ -82,7 +82,7 @@ impl Topology {
             };
             match stamps.iter_mut().find(|stamp| stamp.name == *name) {
                 Some(stamp) => stamp.nodes.push(node),
-                None => stamps.push(Stamp { name: name.clone(), nodes: vec![node] }),
+                None => stamps.push(Stamp { name: name.clone(), nodes: vec![node], accounts: Vec::new() }),
             }
         }
         stamps
@@ -98,8 +98,9 @@ pub(crate) fn first_bindings() -> Result<Vec<Binding>, NameError> {
             home_stamp: stamp.parse()?,
             epoch: Epoch(1),
             phase: Phase::Stable,
-            placement: Placement { account: account.parse()?, container: registry.to_owned() },
+            placement: Placement::new(account.parse()?, registry),
             pull: PullPolicy::Anonymous,
+            delivery: Delivery::default(),
             hosts: Vec::new(),
         })
     };

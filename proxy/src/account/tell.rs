@@ -21,7 +21,10 @@ const REGISTRY_REQUESTS: &str = "dataproxy_registry_requests_total";
 const REGISTRY_BYTES: &str = "dataproxy_registry_response_bytes_total";
 
 fn outcome(record: &Record) -> &'static str {
-    record.outcome.map_or("none", |outcome| outcome.as_str())
+    match (record.redirected, record.outcome) {
+        (Some(_), _) => "redirected",
+        (None, outcome) => outcome.map_or("none", |outcome| outcome.as_str()),
+    }
 }
 
 /// A method, from a bounded set: a caller may invent any other.
@@ -134,6 +137,7 @@ pub(super) fn log(record: &Record) {
         code = record.code,
         outcome = outcome(record),
         reason = record.outcome.and_then(|outcome| outcome.reason()),
+        redirected = record.redirected.map(|to| to.as_str()),
         range = record.range,
         length = record.length,
         bytes = record.sent,

@@ -10,6 +10,8 @@ use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
+use crate::redirect::DataEndpoint;
+use crate::store::guard::AccountBounds;
 use crate::upstream;
 
 /// `[node]`: who the node is.
@@ -168,6 +170,32 @@ pub(super) struct AccountSection {
     pub(super) password_env: Option<String>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) repository_prefix: Option<String>,
+    #[serde(default)]
+    pub(super) clients: ClientAccess,
+    pub(super) max_in_flight: Option<usize>,
+    #[serde(default, deserialize_with = "unit::some_bytes")]
+    pub(super) egress_limit: Option<u64>,
+    pub(super) request_limit: Option<u64>,
+}
+
+/// What holds for an account, whatever it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether clients can reach it.
+    pub clients: ClientAccess,
+    /// What it is asked at most.
+    pub bounds: AccountBounds,
+}
+
+/// Whether clients can reach an account themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientAccess {
+    /// They cannot, or should not: everything goes through nodes.
+    #[default]
+    Closed,
+    /// They can.
+    Open,
 }
 
 /// What an account is.
@@ -266,6 +294,36 @@ impl From<FreshnessSection> for Freshness {
     fn from(section: FreshnessSection) -> Self {
         let FreshnessSection { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link } = section;
         Self { tag_ttl, link_ttl, negative_ttl, stale_tag, stale_link }
+    }
+}
+
+/// `[delivery]`: how blobs reach clients that are not served the bytes here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Where a node of role `registry` sends clients for blobs. Default nowhere: it streams them.
+    pub data_endpoint: Option<DataEndpoint>,
+    /// The file of the key that URLs are signed with, the same on all nodes of the region.
+    pub key: Option<PathBuf>,
+    /// The file of another key that is accepted.
+    pub other_key: Option<PathBuf>,
+    /// How long a signed URL is valid. Default 20 min.
+    pub url_valid: Duration,
+}
+
+/// `[delivery]` as written.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DeliverySection {
+    pub(super) data_endpoint: Option<String>,
+    pub(super) key: Option<PathBuf>,
+    pub(super) other_key: Option<PathBuf>,
+    #[serde(deserialize_with = "unit::duration")]
+    pub(super) url_valid: Duration,
+}
+
+impl Default for DeliverySection {
+    fn default() -> Self {
+        Self { data_endpoint: None, key: None, other_key: None, url_valid: Duration::from_secs(20 * 60) }
     }
 }
 

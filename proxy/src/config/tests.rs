@@ -95,6 +95,30 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
             "/etc/dataproxy/node.toml:6: accounts.main.path: missing; an account of kind \"local\" needs the path of its folder",
         ),
         (
+            "[accounts.main]\nkind = \"local\"\npath = \"x\"\nmax_in_flight = 3",
+            "/etc/dataproxy/node.toml:9: accounts.main.max_in_flight: 3 is out of bounds; 4 to 65536 are allowed",
+        ),
+        (
+            "[accounts.main]\nkind = \"local\"\npath = \"x\"\nclients = \"open\"",
+            "/etc/dataproxy/node.toml:9: accounts.main.clients: open, but no client can reach a folder of this machine; leave it out",
+        ),
+        (
+            "[accounts.main]\nkind = \"local\"\npath = \"x\"\negress_limit = 7",
+            "/etc/dataproxy/node.toml:9: accounts.main.egress_limit: \"7\" is not an amount of bytes",
+        ),
+        (
+            "[delivery]\ndata_endpoint = \"https://data.test\"",
+            "/etc/dataproxy/node.toml:7: delivery.data_endpoint: set without delivery.key; URLs of nodes are signed: name the file of the region's key",
+        ),
+        (
+            "[delivery]\nkey = \"k\"\ndata_endpoint = \"https://data.test/x\"",
+            "/etc/dataproxy/node.toml:8: delivery.data_endpoint: \"https://data.test/x\" is not a data endpoint: it has a path, a query or a fragment; allowed is a URL without a path",
+        ),
+        (
+            "[delivery]\nurl_valid = \"9s\"",
+            "/etc/dataproxy/node.toml:7: delivery.url_valid: 9s is out of bounds; 10s to 1d are allowed",
+        ),
+        (
             "[accounts.main]\nkind = \"ftp\"",
             "/etc/dataproxy/node.toml:7: accounts.main.kind: unknown variant `ftp`, expected `local` or `registry`",
         ),
@@ -113,6 +137,10 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
         (
             "[accounts.hub]\nkind = \"registry\"\nurl = \"https://me:secret@a\"",
             "/etc/dataproxy/node.toml:8: accounts.hub.url: it holds a user; set username and password_file or password_env",
+        ),
+        (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\nmax_in_flight = 9",
+            "/etc/dataproxy/node.toml:9: accounts.hub.max_in_flight: set, but an account of kind \"registry\" is no storage account and has none",
         ),
         (
             "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\npath = \"x\"",
@@ -205,9 +233,13 @@ fn the_reference_lists_every_setting_and_no_other() {
 fn the_reference_states_the_defaults_that_hold() {
     let mut text = LEAST.replace("[bindings]", "NODE\n[bindings]");
     let mut section = "node";
-    let mut node = String::new();
+    let (mut node, mut account) = (String::new(), String::new());
     for setting in reference::SETTINGS {
         let Some(default) = setting.default else { continue };
+        if setting.section == "accounts.NAME" {
+            account.push_str(&format!("{} = {default}\n", setting.name));
+            continue;
+        }
         if setting.section == "node" {
             node.push_str(&format!("{} = {default}\n", setting.name));
             continue;
@@ -219,6 +251,8 @@ fn the_reference_states_the_defaults_that_hold() {
         text.push_str(&format!("{} = {default}\n", setting.name));
     }
     assert_eq!(parse(&text.replace("NODE\n", &node)), parse(LEAST));
+    let least = format!("{LEAST}[accounts.main]\nkind = \"local\"\npath = \"x\"\n");
+    assert_eq!(parse(&format!("{least}{account}")), parse(&least));
     // A budget shows only with a folder to apply it to.
     let disk = parse(&format!("{LEAST}[cache]\ndir = \"d\"\n")).unwrap().cache.disk.unwrap();
     assert_eq!(disk.dir, Path::new("/etc/dataproxy/d"));

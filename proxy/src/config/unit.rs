@@ -26,6 +26,14 @@ pub(super) fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error>
     })
 }
 
+/// Reads `"256 MiB"` as bytes, of a setting that may be left out.
+///
+/// # Errors
+/// As [`bytes`].
+pub(super) fn some_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    bytes(from).map(Some)
+}
+
 /// Reads `"5s"` as a duration.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dataproxy_cache::{Digest, OriginError, OriginErrorKind};
-use dataproxy_router_api::AccountName;
+use dataproxy_router_api::Location;
 use tokio::time::Instant;
 
 use super::Freshness;
@@ -24,15 +24,14 @@ const UNREADABLE_COVER: Duration = Duration::from_secs(2);
 /// A link, wherever its registry is bound.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LinkKey {
-    pub(super) account: AccountName,
-    pub(super) container: Box<str>,
+    pub(super) location: Location,
     pub(super) repository: Repository,
     pub(super) claim: Claim,
 }
 
 impl LinkKey {
     fn weight(&self) -> u32 {
-        let text = self.container.len() + self.repository.as_str().len();
+        let text = self.location.container.len() + self.repository.as_str().len();
         u32::try_from(text + size_of::<Self>() + size_of::<Entry>() + 128).unwrap_or(u32::MAX)
     }
 }
@@ -136,13 +135,14 @@ async fn ask(
     cover: Duration,
     freshness: &Freshness,
 ) -> Entry {
-    let LinkKey { container, repository, claim, .. } = key;
-    let place = Place { container, repository };
+    let LinkKey { location: Location { container, prefix, .. }, repository, claim } = key;
+    let place = Place { container, prefix, repository };
     let ttl = if matches!(claim, Claim::Tag(_)) { freshness.tag_ttl } else { freshness.link_ttl };
     let negative_ttl = freshness.negative_ttl;
     let covers = |known: &Known| known.at.elapsed() <= cover;
     let patience = if known.as_ref().is_some_and(covers) { COVERED_PATIENCE } else { PATIENCE };
-    let read = attempt(patience, || holdings.find(place, claim)).await;
+    let may_retry = |error: &OriginError| holdings.may_retry(error);
+    let read = attempt(patience, may_retry, || holdings.find(place, claim)).await;
     let now = Instant::now();
     let after = |keep: Duration| now.checked_add(keep).unwrap_or(now);
     let entry = |said, known, keep| Entry { said, known, covered: false, ask_after: after(keep) };

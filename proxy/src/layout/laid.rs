@@ -33,7 +33,7 @@ impl Laid {
 
     fn bytes(&self, place: Place<'_>, digest: &Digest) -> Source {
         let origin = Arc::clone(&self.store) as Arc<dyn Origin>;
-        Source { origin, object: Layout::new(place.container).blob(digest) }
+        Source { origin, object: Layout::of(place).blob(digest) }
     }
 }
 
@@ -43,7 +43,7 @@ impl Holdings for Laid {
     }
 
     fn find<'a>(&'a self, place: Place<'a>, claim: &'a Claim) -> BoxFuture<'a, Result<Found, OriginError>> {
-        let layout = Layout::new(place.container);
+        let layout = Layout::of(place);
         let link = match claim {
             Claim::Blob(digest) => layout.layer_link(place.repository, digest),
             Claim::Manifest(digest) => layout.revision_link(place.repository, digest),
@@ -72,6 +72,10 @@ impl Holdings for Laid {
     fn referring(&self) -> Referring<'_> {
         Referring::Walked(self)
     }
+
+    fn store(&self) -> Option<&Arc<dyn Store>> {
+        Some(&self.store)
+    }
 }
 
 impl ManifestList for Laid {
@@ -91,10 +95,15 @@ async fn revisions(
 ) -> Result<Partial<Digest>, OriginError> {
     let mut items: Vec<Digest> = Vec::new();
     for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-        let folder = Layout::new(place.container).revisions(place.repository, algorithm);
+        let folder = Layout::of(place).revisions(place.repository, algorithm);
         let mut after: Option<String> = None;
         loop {
-            let listing = attempt(LIST_PATIENCE, || store.list(&folder, after.as_deref(), FOLDERS)).await?;
+            let listing = attempt(
+                LIST_PATIENCE,
+                |error| store.may_retry(error),
+                || store.list(&folder, after.as_deref(), FOLDERS),
+            )
+            .await?;
             let digests =
                 listing.folders.iter().filter_map(|hex| format!("{}:{hex}", algorithm.name()).parse().ok());
             items.extend(digests);

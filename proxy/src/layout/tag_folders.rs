@@ -39,14 +39,19 @@ async fn tags(
     page: usize,
     last: Option<&Tag>,
 ) -> Result<TagPage, OriginError> {
-    let prefix = Layout::new(place.container).tags(place.repository);
+    let prefix = Layout::of(place).tags(place.repository);
     let mut after = last.map(|tag| tag.as_str().to_owned());
     let mut tags: Vec<Tag> = Vec::new();
     let (mut seen, mut reached, mut more) = (0, None, true);
     // One more than the page, to know whether there is a next one.
     while more && tags.len() <= page && seen < FOLDERS_MAX {
         let limit = page + 1 - tags.len();
-        let listing = attempt(LIST_PATIENCE, || store.list(&prefix, after.as_deref(), limit)).await?;
+        let listing = attempt(
+            LIST_PATIENCE,
+            |error| store.may_retry(error),
+            || store.list(&prefix, after.as_deref(), limit),
+        )
+        .await?;
         more = listing.more && !listing.folders.is_empty();
         seen += listing.folders.len();
         after = listing.folders.last().cloned().or(after);
@@ -71,15 +76,18 @@ async fn tags(
 }
 
 async fn if_current(store: &dyn Store, place: Place<'_>, tag: Tag) -> Result<Option<Tag>, OriginError> {
-    let link = Layout::new(place.container).tag_link(place.repository, &tag);
-    let found = attempt(LIST_PATIENCE, || read_settled(store, &link).boxed()).await?;
+    let link = Layout::of(place).tag_link(place.repository, &tag);
+    let found =
+        attempt(LIST_PATIENCE, |error| store.may_retry(error), || read_settled(store, &link).boxed()).await?;
     Ok(matches!(found, Found::Digest(_)).then_some(tag))
 }
 
 /// Whether anything was ever pushed: the layout's own folders begin with `_`, those of deeper repositories do not.
 async fn exists(store: &dyn Store, place: Place<'_>) -> Result<bool, OriginError> {
     const JUST_BEFORE: &str = "^";
-    let folder = Layout::new(place.container).repository(place.repository);
-    let listing = attempt(LIST_PATIENCE, || store.list(&folder, Some(JUST_BEFORE), 1)).await?;
+    let folder = Layout::of(place).repository(place.repository);
+    let listing =
+        attempt(LIST_PATIENCE, |error| store.may_retry(error), || store.list(&folder, Some(JUST_BEFORE), 1))
+            .await?;
     Ok(listing.folders.first().is_some_and(|folder| folder.starts_with('_')))
 }

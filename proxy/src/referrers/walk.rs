@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::{BlobKey, Digest};
-use dataproxy_router_api::{AccountName, RegistryName};
+use dataproxy_router_api::{Location, RegistryName};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
@@ -32,8 +32,7 @@ const MEMORY_BYTES: u64 = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct WalkKey {
     registry: RegistryName,
-    account: AccountName,
-    container: Box<str>,
+    location: Location,
     repository: Repository,
     subject: Option<Digest>,
 }
@@ -105,11 +104,9 @@ impl Walks {
         subject: &Digest,
     ) -> Result<Arc<Walk>, Refusal> {
         let referring = at.holdings().referring();
-        let placement = &at.binding().placement;
         let key = WalkKey {
             registry: at.binding().registry.clone(),
-            account: placement.account.clone(),
-            container: placement.container.as_str().into(),
+            location: at.binding().placement.own(),
             repository: at.repository().clone(),
             subject: matches!(referring, Referring::Listed(_)).then(|| subject.clone()),
         };
@@ -202,7 +199,7 @@ async fn listed(
     at: &ResolvedStamp<'_>,
     subject: &Digest,
 ) -> Result<Walk, Refusal> {
-    let found = attempt(WALK_MAX, || lists.referrers(at.place(), subject)).await;
+    let found = attempt(WALK_MAX, |_| true, || lists.referrers(at.place(), subject)).await;
     let found = found.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
     let descriptors = found.items.iter().filter_map(|json| described(json)).map(Arc::new).collect();
     Ok(Walk { by_subject: HashMap::from([(subject.clone(), descriptors)]), partial: found.more })

@@ -1,7 +1,7 @@
 //! A folder on this machine as a storage account; the first segment of an object's name is the container.
 //!
 //! **Names.** An object's name is a relative path of plain segments: an empty one, `.`, `..`, a NUL or a
-//! leading `/` names nothing and reads as absent. Symbolic links are followed as long as they end below the
+//! leading `/` names nothing and reads as absent; so a placement's prefix that begins with `/` is refused. Symbolic links are followed as long as they end below the
 //! folder; one that leads out of it is refused as [`OriginErrorKind::Denied`]. The folder itself is resolved
 //! once, when it is opened. A file that is not a regular file holds no object.
 //!
@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dataproxy_cache::{Buffers, ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
+use dataproxy_router_api::Prefix;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::Semaphore;
@@ -205,6 +206,12 @@ impl Store for LocalFolder {
     ) -> BoxFuture<'a, Result<Listing, OriginError>> {
         let (prefix, after) = (prefix.clone(), after.map(str::to_owned));
         Box::pin(self.blocking(move |root| list_folders(root, &prefix, after.as_deref(), limit)))
+    }
+
+    fn refuses(&self, prefix: &Prefix) -> Option<&'static str> {
+        let is_rooted = prefix.as_str().starts_with('/');
+        is_rooted
+            .then_some("a folder has no name for a leading slash; leave it out of the placement's prefix")
     }
 }
 

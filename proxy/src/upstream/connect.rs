@@ -23,7 +23,7 @@ use tokio_util::either::Either;
 use super::network::Reach;
 
 /// How long one address has to accept a connection and, for TLS, to shake hands.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

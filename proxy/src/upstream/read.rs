@@ -70,7 +70,8 @@ pub(super) async fn read(
     if of.is_manifest
         && let Some(bytes) = upstream.at_hand(object)
     {
-        return cut(bytes.len() as u64, version_of_digest(of.digest), range, once(bytes));
+        let version = pin.cloned().unwrap_or_else(|| version_of_digest(of.digest));
+        return cut(bytes.len() as u64, version, range, once(bytes));
     }
     let mut headers = HeaderMap::new();
     if of.is_manifest {
@@ -78,8 +79,10 @@ pub(super) async fn read(
     } else {
         headers.insert(header::RANGE, range_header(&range)?);
     }
-    let answer = upstream
-        .ask(Ask {
+    let answer = answer(
+        upstream,
+        object,
+        Ask {
             method: Method::GET,
             path: format!("/v2/{}", object.as_str()),
             repository: of.repository.to_owned(),
@@ -87,8 +90,9 @@ pub(super) async fn read(
             headers,
             pin: pin.and_then(host_and_etag),
             storage_is_yes: false,
-        })
-        .await?;
+        },
+    )
+    .await?;
     let version = version(&answer, of.digest, pin)?;
     match answer.status() {
         StatusCode::PARTIAL_CONTENT => {
@@ -109,6 +113,27 @@ pub(super) async fn read(
         }
         _ => Err(failure(answer).await),
     }
+}
+
+/// The answer of where the last read of the object was led to, if that still serves it; else the upstream's own. So a
+/// registry is not asked again for each range.
+async fn answer(upstream: &Upstream, object: &ObjectName, ask: Ask) -> Result<Answer, OriginError> {
+    if let Some(lead) = upstream.leads.get(object) {
+        match upstream.wire.follow_lead(&ask, lead).await {
+            Ok(answer) if serves(answer.status()) => return Ok(answer),
+            // What was signed is over, or its host is away: the upstream knows more.
+            Ok(_) | Err(_) => upstream.leads.invalidate(object),
+        }
+    }
+    let answer = upstream.ask(ask).await?;
+    if let Some(lead) = answer.lead.clone().filter(|_| serves(answer.status())) {
+        upstream.leads.insert(object.clone(), lead);
+    }
+    Ok(answer)
+}
+
+fn serves(status: StatusCode) -> bool {
+    matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
 }
 
 fn protocol(message: &str) -> OriginError {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dataproxy_cache::conformance::{self, Fixture, pattern};
 use dataproxy_cache::{BlobKey, Cache, CacheConfig, CacheError, Scope};
+use dataproxy_router_api::Prefix;
 use futures_util::TryStreamExt;
 
 use super::*;
@@ -32,17 +33,19 @@ struct Here {
     registry: Scripted,
     upstream: Arc<Upstream>,
     repository: Repository,
+    prefix: Prefix,
 }
 
 impl Here {
     async fn new() -> Self {
         let registry = Scripted::start().await;
         let upstream = open(&settings(registry.addr));
-        Self { registry, upstream, repository: "library/app".parse().expect("a repository") }
+        let repository = "library/app".parse().expect("a repository");
+        Self { registry, upstream, repository, prefix: Prefix::default() }
     }
 
     fn place(&self) -> Place<'_> {
-        Place { container: "", repository: &self.repository }
+        Place { container: "", prefix: &self.prefix, repository: &self.repository }
     }
 
     async fn find(&self, claim: Claim) -> Result<Found, OriginErrorKind> {

@@ -113,10 +113,7 @@ impl Tokens {
         bearer: &Bearer,
         refused: Option<&HeaderValue>,
     ) -> Result<HeaderValue, OriginError> {
-        let is_old = |entry: &Entry| {
-            let is_refused = refused.is_some() && entry.said.as_ref().ok() == refused;
-            is_refused || entry.ask_after <= Instant::now()
-        };
+        let is_old = |entry: &Entry| is_refused(entry, refused) || entry.ask_after <= Instant::now();
         let known = self.tokens.get(repository).await;
         let ask = async {
             match (self.ask(wire, repository, bearer).await, known) {
@@ -167,7 +164,7 @@ impl Tokens {
                 let message = format!("the token service {from} answered {status} for {repository}");
                 Err(OriginError::new(OriginErrorKind::Denied, message))
             }
-            _ => Err(failure(Answer { response, from, is_home: false }).await),
+            _ => Err(failure(Answer { response, from, is_home: false, lead: None }).await),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Requests to an upstream and to where it leads: one hop, or a few with redirects.
 
 use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dataproxy_cache::{OriginError, OriginErrorKind};
@@ -11,11 +13,11 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use metrics::counter;
-use std::time::Duration;
 use tokio::time::timeout;
 
 use super::connect::{ConnectError, Connector};
 use super::settings::Url;
+use crate::via;
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
@@ -56,6 +58,18 @@ pub(super) struct Answer {
     pub(super) from: Authority,
     /// Whether the upstream itself gave it, and not a host that it has redirected to.
     pub(super) is_home: bool,
+    /// Where the upstream has redirected to, if it has.
+    pub(super) lead: Option<Lead>,
+}
+
+/// Where a redirect led. Its query may be a secret, so Debug shows the host alone.
+#[derive(Clone)]
+pub(super) struct Lead(Uri);
+
+impl fmt::Debug for Lead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.host().unwrap_or_default())
+    }
 }
 
 impl Answer {
@@ -147,6 +161,7 @@ impl Wire {
         *request.uri_mut() = uri.clone();
         *request.headers_mut() = headers;
         request.headers_mut().insert(header::USER_AGENT, AGENT);
+        request.headers_mut().insert(header::VIA, via::value());
         // Content goes by its digest: any encoding on the way would make it something else.
         request.headers_mut().insert(header::ACCEPT_ENCODING, IDENTITY);
         let sent = self.client.request(request).await;
@@ -170,7 +185,23 @@ impl Wire {
         ask: &Ask,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, OriginError> {
-        let mut uri = self.home(&ask.path)?;
+        self.follow_from(ask, self.home(&ask.path)?, authorization).await
+    }
+
+    /// Sends a request to where an earlier one was redirected to.
+    ///
+    /// # Errors
+    /// As [`Wire::follow`].
+    pub(super) async fn follow_lead(&self, ask: &Ask, lead: Lead) -> Result<Answer, OriginError> {
+        self.follow_from(ask, lead.0, None).await
+    }
+
+    async fn follow_from(
+        &self,
+        ask: &Ask,
+        mut uri: Uri,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, OriginError> {
         for _ in 0..=REDIRECTS_MAX {
             let mut headers = ask.headers.clone();
             let is_home = self.is_home(&uri);
@@ -186,10 +217,13 @@ impl Wire {
             let response = self.hop(ask.kind, &ask.method, &uri, headers).await?;
             let next = match redirect(&response) {
                 Some(location) => self.resolve(location, &uri)?,
-                None => return Ok(Answer { response, from, is_home }),
+                None => {
+                    let lead = (!is_home).then(|| Lead(uri.clone()));
+                    return Ok(Answer { response, from, is_home, lead });
+                }
             };
             if ask.storage_is_yes && !next.path().starts_with("/v2/") {
-                return Ok(Answer { response, from, is_home });
+                return Ok(Answer { response, from, is_home, lead: None });
             }
             read_rest(response).await;
             uri = next;

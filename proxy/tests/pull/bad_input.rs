@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 
-use crate::node::Node;
+use crate::node::{Node, manifest};
 
 #[tokio::test]
 async fn malformed_requests_are_refused_before_storage_is_asked() {
@@ -71,4 +71,15 @@ async fn content_on_a_request_ends_the_connection() {
             response.into_body().collect().await.expect("a body");
         }
     }
+}
+
+#[tokio::test]
+async fn a_request_of_the_nodes_own_that_comes_back_is_not_sent_around_again() {
+    let node = Node::new().await;
+    node.push_manifest("app", &["v1"], &manifest("app"));
+    let via = dataproxy::via::value();
+    let reply = node.get_with("/v2/app/manifests/v1", &[("via", via.to_str().expect("text"))]).await;
+    assert_eq!((reply.status, reply.code().as_str()), (508, "UNSUPPORTED"));
+    assert_eq!(node.store.origin().requests(), 0, "nothing is looked up");
+    assert_eq!(node.get_with("/v2/app/manifests/v1", &[("via", "1.1 another")]).await.status, 200);
 }

@@ -10,6 +10,8 @@ mod freshness;
 mod manifests;
 mod node;
 mod ownership;
+mod placement;
+mod redirects;
 mod referrers;
 mod rewritten_links;
 mod tags;

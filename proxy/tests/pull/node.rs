@@ -11,6 +11,7 @@ use dataproxy::identify::Tenancy;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::name::{Repository, Tag};
 use dataproxy::pull::{Puller, PullerParts};
+use dataproxy::redirect::Redirects;
 use dataproxy::resolve::Stores;
 use dataproxy::store::Store;
 use dataproxy::store::local::LocalFolder;
@@ -113,13 +114,33 @@ impl Node {
     }
 
     async fn over(store: Arc<MemoryStore>, account: Arc<dyn Store>, freshness: Freshness) -> Self {
+        Self::with(
+            store,
+            Stores::from([("one".parse().expect("a name"), Laid::over(account) as _)]),
+            freshness,
+        )
+        .await
+    }
+
+    /// One that can read these accounts.
+    pub(crate) async fn with(store: Arc<MemoryStore>, stores: Stores, freshness: Freshness) -> Self {
+        Self::redirecting(store, stores, freshness, Redirects::default()).await
+    }
+
+    /// One that answers blobs by redirects.
+    pub(crate) async fn redirecting(
+        store: Arc<MemoryStore>,
+        stores: Stores,
+        freshness: Freshness,
+        redirects: Redirects,
+    ) -> Self {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let seen = Arc::clone(&records);
         let bindings = Arc::new(Bindings::new(table(1, "a")));
         let puller = Puller::new(PullerParts {
             bindings: Arc::clone(&bindings),
             cache: Cache::open(CacheConfig::default()).await.expect("a cache"),
-            stores: Stores::from([("one".parse().expect("a name"), Laid::over(account))]),
+            stores,
             tenancy: Tenancy {
                 zone: "registry.test".parse().expect("a zone"),
                 path_tenancy: true,
@@ -128,6 +149,7 @@ impl Node {
             stamp: Some("a".parse().expect("a name")),
             node: "a1".parse().expect("a name"),
             freshness,
+            redirects,
             observer: Some(Arc::new(move |record| seen.lock().expect("whole").push(record.clone()))),
         });
         Self { store, puller: Arc::new(puller), bindings, records }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountName, RegistryHost, RegistryName, StampName};
+use crate::{Placement, RegistryHost, RegistryName, StampName};
 
 /// Version of one binding: only grows, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -43,16 +43,16 @@ pub enum PullPolicy {
     Anonymous,
 }
 
-/// The storage that holds a registry's content. Separate from the binding: a re-bind copies nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Placement {
-    /// The storage account, or the upstream registry.
-    pub account: AccountName,
-    /// The container (a folder, for a local account) that holds the registry's content. Left out, which reads as
-    /// empty, for an account that has no containers: an upstream registry.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub container: String,
+/// How a registry's blobs reach its clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// Through a node.
+    #[default]
+    Stream,
+    /// By a redirect to a signed URL of the storage account, where the node's configuration says that clients can
+    /// reach that account; through a node elsewhere.
+    Redirect,
 }
 
 /// A registry's binding to its home stamp.
@@ -73,6 +73,9 @@ pub struct Binding {
     /// Who may pull without a token.
     #[serde(default)]
     pub pull: PullPolicy,
+    /// How its blobs reach clients.
+    #[serde(default)]
+    pub delivery: Delivery,
     /// Further names by which clients know the registry, such as `docker.io`, in `Host` and `?ns=`. Each stands for
     /// itself alone, and without a port for every port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -6,11 +6,13 @@
 mod binding;
 mod host;
 mod name;
+mod placement;
 mod snapshot;
 mod stamp;
 
-pub use binding::{Binding, Epoch, Phase, Placement, PullPolicy};
+pub use binding::{Binding, Delivery, Epoch, Phase, PullPolicy};
 pub use host::{HostError, RegistryHost};
 pub use name::{AccountName, NameError, NodeName, RegionName, RegistryName, StampName};
+pub use placement::{Location, Placement, Prefix, PrefixError};
 pub use snapshot::{Revision, Snapshot, SnapshotError};
 pub use stamp::{Node, Role, Stamp};

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, NodeName, RegionName, RegistryHost, RegistryName, Stamp, StampName};
+use crate::{
+    AccountName, Binding, Location, NodeName, RegionName, RegistryHost, RegistryName, Stamp, StampName,
+};
 
 /// Orders snapshots of the whole store; only grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,6 +80,34 @@ pub enum SnapshotError {
         "registry {0}: placement.container must be one path segment of letters, digits, '-', '_' and '.', not starting with '.'"
     )]
     Container(RegistryName),
+    /// Two stamps own one account, or one lists it twice.
+    #[error("account {account} is of stamp {stamp} and of stamp {other}; an account belongs to one stamp")]
+    AccountTwice {
+        /// The account.
+        account: AccountName,
+        /// The stamp that lists it first.
+        stamp: StampName,
+        /// The stamp that lists it as well, which may be the same.
+        other: StampName,
+    },
+    /// A placement names an account of no stamp, though stamps list theirs.
+    #[error(
+        "registry {registry} has content in account {account}, which no stamp lists under `accounts`; list it with the stamp that owns it"
+    )]
+    UnknownAccount {
+        /// The registry.
+        registry: RegistryName,
+        /// The account.
+        account: AccountName,
+    },
+    /// A placement names an account twice: a copy in the same account fails when that fails.
+    #[error("registry {registry} names account {account} twice; a copy is in an account of its own")]
+    CopyTwice {
+        /// The registry.
+        registry: RegistryName,
+        /// The account.
+        account: AccountName,
+    },
 }
 
 impl Snapshot {
@@ -93,6 +123,7 @@ impl Snapshot {
             }
         }
         self.validate_nodes()?;
+        let accounts = self.validate_accounts()?;
         let mut registries = HashSet::new();
         for binding in &self.bindings {
             if !registries.insert(&binding.registry) {
@@ -104,10 +135,7 @@ impl Snapshot {
                     stamp: binding.home_stamp.clone(),
                 });
             }
-            let container = &binding.placement.container;
-            if !container.is_empty() && !is_container(container) {
-                return Err(SnapshotError::Container(binding.registry.clone()));
-            }
+            validate_placement(binding, &accounts)?;
         }
         self.validate_hosts()
     }
@@ -123,6 +151,23 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// The accounts that stamps list, with their stamps.
+    fn validate_accounts(&self) -> Result<HashMap<&AccountName, &StampName>, SnapshotError> {
+        let mut owners = HashMap::new();
+        for stamp in &self.stamps {
+            for account in &stamp.accounts {
+                if let Some(first) = owners.insert(account, &stamp.name) {
+                    return Err(SnapshotError::AccountTwice {
+                        account: account.clone(),
+                        stamp: StampName::clone(first),
+                        other: stamp.name.clone(),
+                    });
+                }
+            }
+        }
+        Ok(owners)
     }
 
     fn validate_nodes(&self) -> Result<(), SnapshotError> {
@@ -146,10 +191,38 @@ impl Snapshot {
         self.bindings.iter().find(|binding| binding.registry == *registry)
     }
 
+    /// The stamp that owns an account, where stamps list theirs.
+    pub fn owner(&self, account: &AccountName) -> Option<&StampName> {
+        self.stamps.iter().find(|stamp| stamp.accounts.contains(account)).map(|stamp| &stamp.name)
+    }
+
     /// The stamp of this name.
     pub fn stamp(&self, name: &StampName) -> Option<&Stamp> {
         self.stamps.iter().find(|stamp| stamp.name == *name)
     }
+}
+
+/// An account need not be of the home stamp: after a re-bind it is of the one before.
+fn validate_placement(
+    binding: &Binding,
+    owners: &HashMap<&AccountName, &StampName>,
+) -> Result<(), SnapshotError> {
+    let mut accounts = HashSet::new();
+    let has_copies = !binding.placement.copies.is_empty();
+    for Location { account, container, .. } in binding.placement.locations() {
+        let registry = binding.registry.clone();
+        // An upstream registry has no containers, and nothing is a copy of it.
+        if (has_copies || !container.is_empty()) && !is_container(&container) {
+            return Err(SnapshotError::Container(registry));
+        }
+        if !owners.is_empty() && !owners.contains_key(&account) {
+            return Err(SnapshotError::UnknownAccount { registry, account });
+        }
+        if !accounts.insert(account.clone()) {
+            return Err(SnapshotError::CopyTwice { registry, account });
+        }
+    }
+    Ok(())
 }
 
 fn is_container(name: &str) -> bool {
@@ -190,6 +263,46 @@ mod tests {
             (binding("Contoso", "a", "x"), "registry \"Contoso\" is not valid"),
         ] {
             let error = snapshot(&with_bindings(&bindings)).expect_err(&bindings);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_placement_names_accounts_of_stamps_if_stamps_list_any_and_each_once() {
+        let with = |accounts: [&str; 2], placement: &str| {
+            let [a, b] = accounts;
+            format!(
+                r#"{{"revision":1,"region":"local","stamps":[{{"name":"a","nodes":[],"accounts":[{a}]}},{{"name":"b","nodes":[],"accounts":[{b}]}}],"bindings":[{{"registry":"contoso","home_stamp":"a","epoch":1,"placement":{placement}}}]}}"#
+            )
+        };
+        let plain = r#"{"account":"two","container":"c"}"#;
+        let copied = r#"{"account":"two","container":"c","prefix":"/","copies":[{"account":"one","container":"c","prefix":"x/"}]}"#;
+        for good in [
+            with(["", ""], plain),
+            with([r#""one""#, r#""two""#], plain),
+            with([r#""one","two""#, ""], copied),
+        ] {
+            assert_eq!(snapshot(&good), Ok(()), "{good}");
+        }
+        for (bad, reason) in [
+            (with([r#""one""#, ""], plain), "account two, which no stamp lists"),
+            (with([r#""two""#, ""], copied), "account one, which no stamp lists"),
+            (with([r#""one""#, r#""one""#], plain), "account one is of stamp a and of stamp b"),
+            (with(["", r#""two","two""#], plain), "account two is of stamp b and of stamp b"),
+            (with(["", ""], &copied.replace("one", "two")), "account two twice"),
+            (with(["", ""], &copied.replace("\"x/\"", "\"../\"")), "prefix \"../\" is not valid"),
+            (
+                with(
+                    ["", ""],
+                    &copied.replace(
+                        "[{\"account\":\"one\",\"container\":\"c\"",
+                        "[{\"account\":\"one\",\"container\":\"a/b\"",
+                    ),
+                ),
+                "one path segment",
+            ),
+        ] {
+            let error = snapshot(&bad).expect_err(&bad);
             assert!(error.contains(reason), "{error}");
         }
     }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeName, StampName};
+use crate::{AccountName, NodeName, StampName};
 
 /// What a node does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,4 +42,7 @@ pub struct Stamp {
     pub name: StampName,
     /// Its nodes.
     pub nodes: Vec<Node>,
+    /// Its storage accounts: the stamp that has the capacity and gets the blame. Empty where that is not stated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AccountName>,
 }

@@ -75,6 +75,26 @@ async fn a_token_that_is_over_in_the_middle_of_a_fill_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_late_word_that_an_older_token_is_refused_costs_no_newer_one() {
+    let here = Here::new().await;
+    here.registry.give_tokens(&["one", "two"], 300);
+    let headers = [(header::WWW_AUTHENTICATE, here.registry.bearer().parse().expect("a header"))];
+    let challenge = challenge::best(&HeaderMap::from_iter(headers));
+    let answer = async |shown: Option<&http::HeaderValue>| {
+        let tokens = &here.upstream.tokens;
+        tokens.answer(&here.upstream.wire, "library/app", challenge.clone(), shown).await.expect("a token")
+    };
+    let one = answer(None).await;
+    let two = answer(Some(&one)).await;
+    assert_eq!(
+        (&one, &two),
+        (&"Bearer one".parse().expect("a header"), &"Bearer two".parse().expect("a header"))
+    );
+    assert_eq!(answer(Some(&one)).await, two);
+    assert_eq!(here.registry.asked("GET", "/token").len(), 2);
+}
+
+#[tokio::test]
 async fn a_token_is_renewed_before_it_is_over_and_kept_while_its_service_is_away() {
     let here = Here::new().await;
     here.registry.push_manifest("library/app", "v1", MANIFEST, true);

@@ -26,10 +26,28 @@ async fn a_redirect_to_storage_is_followed_and_credentials_stay_behind() {
     assert!(here.pull(&cache().await, &digest).await.expect("whole") == content);
     let seen = storage.seen();
     assert_eq!(seen.len(), 2);
+    assert_eq!(here.registry.asked("GET", "/blobs/").len(), 1, "one redirect serves both ranges");
     assert!(seen.iter().all(|seen| seen.header("authorization").is_none()), "{seen:?}");
     assert!(seen.iter().any(|seen| seen.header("if-match") == Some("\"v1\"")), "pinned to storage's version");
     let home = here.registry.asked("GET", "/blobs/");
     assert!(home.iter().all(|seen| seen.header("if-match").is_none()), "which means nothing to the registry");
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_over_is_asked_for_again() {
+    let here = Here::new().await;
+    let storage = Scripted::start().await;
+    let content = pattern(9 << 20);
+    let digest = here.registry.push_blob("library/app", &content);
+    storage.put_raw("/bucket/blob", content.clone());
+    let base = format!("http://{}/bucket/blob?X-Sig=canary", storage.addr);
+    here.registry.script(|seen| seen.method == Method::GET, None, move |_| redirect(&base));
+    assert!(here.pull(&cache().await, &digest).await.expect("whole") == content);
+    assert_eq!(here.registry.asked("GET", "/blobs/").len(), 1, "three ranges by one redirect");
+    assert!(!format!("{:?}", here.upstream).contains("canary"), "what is signed is never shown");
+    storage.script(|_| true, Some(1), |_| error(403, "EXPIRED"));
+    assert!(here.pull(&cache().await, &digest).await.expect("whole") == content);
+    assert_eq!(here.registry.asked("GET", "/blobs/").len(), 2);
 }
 
 #[tokio::test]
@@ -88,7 +106,7 @@ async fn no_upstream_leads_to_a_metadata_service_or_into_another_network() {
 async fn addresses_are_judged_after_a_name_is_resolved() {
     let target = Scripted::start().await;
     let url = Url::parse("https://registry.invalid").expect("a URL");
-    let wire = Wire::new("hub", url, trust::client_config(None).expect("authorities"));
+    let wire = Wire::new("hub", url, trust::client_config(None, false).expect("authorities"));
     let uri = format!("http://localhost:{}/v2/", target.addr.port()).parse().expect("a URL");
     let error = wire.hop("blob", &Method::GET, &uri, HeaderMap::new()).await.expect_err("loopback by name");
     assert!(error.to_string().contains("must not lead to"), "{error}");
@@ -98,7 +116,7 @@ async fn addresses_are_judged_after_a_name_is_resolved() {
 #[test]
 fn https_leads_to_nothing_but_https() {
     let url = Url::parse("https://registry.example").expect("a URL");
-    let wire = Wire::new("hub", url, trust::client_config(None).expect("authorities"));
+    let wire = Wire::new("hub", url, trust::client_config(None, false).expect("authorities"));
     let base = wire.home("/v2/app/blobs/x").expect("a URL");
     let resolve = |to: &str| wire.resolve(to, &base).map(|uri| uri.to_string()).map_err(|error| error.kind);
     assert_eq!(resolve("/other?a=b"), Ok("https://registry.example/other?a=b".to_owned()));

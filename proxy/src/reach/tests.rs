@@ -1,0 +1,150 @@
+use dataproxy_cache::fakes::Fault;
+use serde_json::json;
+
+use super::*;
+use crate::layout::Laid;
+use crate::store::local::LocalFolder;
+use crate::store::memory::MemoryStore;
+
+fn snapshot(revision: u64, placements: &[(&str, serde_json::Value)]) -> Snapshot {
+    let bindings: Vec<_> = placements
+        .iter()
+        .map(|(registry, placement)| {
+            json!({"registry": registry, "home_stamp": "a", "epoch": 1, "placement": placement})
+        })
+        .collect();
+    let snapshot = json!({
+        "revision": revision, "region": "west", "stamps": [{"name": "a", "nodes": []}], "bindings": bindings,
+    });
+    serde_json::from_value(snapshot).expect("a snapshot")
+}
+
+fn at(account: &str, container: &str) -> serde_json::Value {
+    json!({"account": account, "container": container})
+}
+
+fn stores(accounts: &[(&str, &Arc<MemoryStore>)]) -> Stores {
+    let laid = |store: &Arc<MemoryStore>| Laid::over(Arc::clone(store) as Arc<dyn Store>) as _;
+    accounts.iter().map(|(name, store)| (name.parse().expect("a name"), laid(store))).collect()
+}
+
+fn filled(container: &str) -> Arc<MemoryStore> {
+    let store = MemoryStore::new();
+    store.put(&ObjectName::new(format!("{container}/docker/registry/v2/blobs/x/data")), "x");
+    store
+}
+
+fn place(account: &str, container: &str) -> Location {
+    serde_json::from_value(at(account, container)).expect("a place")
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_place_of_every_binding_is_tried_and_told_with_what_would_be_right() {
+    let (good, throttled, denied, silent) = (filled("c"), filled("c"), filled("c"), filled("c"));
+    throttled.origin().always(Fault::Refuse(OriginErrorKind::Throttled(None)));
+    denied.origin().always(Fault::Refuse(OriginErrorKind::Denied));
+    silent.origin().always(Fault::Mute);
+    let unlisted = filled("c");
+    unlisted.fail_listings(Some(OriginErrorKind::Denied));
+    let stores = stores(&[
+        ("good", &good),
+        ("busy", &throttled),
+        ("denied", &denied),
+        ("silent", &silent),
+        ("unlisted", &unlisted),
+    ]);
+    let copied = json!({"account": "silent", "container": "c", "copies": [at("good", "c")]});
+    let snapshot = snapshot(
+        1,
+        &[
+            ("good", at("good", "c")),
+            ("empty", at("good", "other")),
+            ("busy", at("busy", "c")),
+            ("denied", at("denied", "c")),
+            ("silent", at("silent", "c")),
+            ("copied", copied),
+            ("unlisted", at("unlisted", "c")),
+            ("lost", at("elsewhere", "c")),
+        ],
+    );
+    let mut reach = Reach::default();
+    reach.look(&snapshot, &stores).await;
+    for (account, container, finding) in [
+        ("good", "c", Finding::Reachable),
+        ("good", "other", Finding::Empty),
+        ("busy", "c", Finding::Throttled),
+        ("denied", "c", Finding::Denied),
+        ("silent", "c", Finding::Dark),
+        ("unlisted", "c", Finding::Unlisted),
+        ("elsewhere", "c", Finding::NotConfigured),
+    ] {
+        assert_eq!(
+            reach.at(&place(account, container)).expect("a look").finding,
+            finding,
+            "{account}:{container}"
+        );
+    }
+    let unserved: Vec<&str> = reach.unserved(&snapshot).iter().map(|name| name.as_str()).collect();
+    assert_eq!(unserved, ["denied", "silent", "lost"], "a copy serves");
+    let table = reach.table(&snapshot);
+    let line = |of: &str| table.lines().find(|line| line.starts_with(of)).expect(of).to_owned();
+    assert!(line("denied").ends_with(Finding::Denied.remedy()), "{table}");
+    assert!(line("silent").contains("dark"), "{table}");
+    assert!(
+        table.contains("good (copy)") && table.ends_with("this node cannot serve: denied, silent, lost\n"),
+        "{table}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_new_or_could_not_be_read_is_tried_again() {
+    let (good, bad) = (filled("c"), filled("c"));
+    bad.origin().always(Fault::Refuse(OriginErrorKind::Unavailable));
+    let stores = stores(&[("good", &good), ("bad", &bad)]);
+    let first = snapshot(1, &[("one", at("good", "c")), ("two", at("bad", "c"))]);
+    let mut reach = Reach::default();
+    reach.look(&first, &stores).await;
+    assert_eq!((good.origin().requests(), bad.origin().requests()), (1, 1));
+    reach.look(&first, &stores).await;
+    assert_eq!((good.origin().requests(), bad.origin().requests()), (1, 2));
+    bad.origin().heal();
+    let second =
+        snapshot(2, &[("one", at("good", "c")), ("two", at("bad", "c")), ("three", at("good", "d"))]);
+    reach.look(&second, &stores).await;
+    assert_eq!((good.origin().requests(), bad.origin().requests()), (2, 3));
+    assert!(reach.unserved(&second).is_empty());
+    assert!(reach.table(&second).ends_with("this node can serve every registry\n"));
+}
+
+#[tokio::test]
+async fn a_folder_is_told_apart_by_what_lies_in_it_and_refuses_what_it_cannot_have() {
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(dir.path().join("c/docker/registry/v2/blobs")).expect("made");
+    let folder = Arc::new(LocalFolder::open(dir.path()).expect("opened"));
+    let stores = Stores::from([("one".parse().expect("a name"), Laid::over(folder) as _)]);
+    let rooted = json!({"account": "one", "container": "c", "prefix": "/"});
+    let snapshot = snapshot(1, &[("good", at("one", "c")), ("none", at("one", "d")), ("rooted", rooted)]);
+    let mut reach = Reach::default();
+    reach.look(&snapshot, &stores).await;
+    let table = reach.table(&snapshot);
+    for (registry, finding) in [("good", "reachable"), ("none", "empty"), ("rooted", "unusable")] {
+        let line = table.lines().find(|line| line.starts_with(registry)).expect(registry);
+        assert!(line.contains(finding), "{table}");
+    }
+    assert!(table.contains("a folder has no name for a leading slash"), "{table}");
+}
+
+#[test]
+fn a_missing_container_is_told_from_a_refusal_by_what_storage_says() {
+    let error = |kind, message: &str| OriginError::new(kind, message);
+    for (message, expected) in [
+        (
+            "c/x: 404 ContainerNotFound; the placement names a container that is not there",
+            Finding::NoContainer,
+        ),
+        ("x: 404 NoSuchBucket", Finding::NoContainer),
+        ("x: 403 AuthorizationFailure", Finding::Denied),
+    ] {
+        assert_eq!(finding(&error(OriginErrorKind::Denied, message)), expected);
+    }
+}

@@ -1,0 +1,199 @@
+use bytes::Bytes;
+use dataproxy_cache::conformance::{Fixture, pattern};
+use dataproxy_cache::fakes::Fault;
+use futures_util::{FutureExt, TryStreamExt};
+use tokio::time::Instant;
+
+use super::*;
+use crate::store::conformance;
+use crate::store::memory::MemoryStore;
+
+const OWN: &str = "c/docker/registry/v2/";
+const COPY: &str = "d//docker/registry/v2/";
+const BLOB: &str = "blobs/sha256/ab/abcd/data";
+const LINK: &str = "repositories/app/_manifests/tags/v1/current/link";
+
+struct Pair {
+    own: Arc<MemoryStore>,
+    copy: Arc<MemoryStore>,
+    copies: Copies,
+}
+
+fn place(account: &str, container: &str, prefix: &str) -> Location {
+    Location {
+        account: account.parse().expect("a name"),
+        container: container.to_owned(),
+        prefix: prefix.parse().expect("a prefix"),
+    }
+}
+
+impl Pair {
+    fn new() -> Self {
+        let (own, copy) = (MemoryStore::new(), MemoryStore::new());
+        // Versions of the two accounts that do not look alike.
+        for _ in 0..7 {
+            copy.put(&ObjectName::new("d/other"), "x");
+        }
+        let holders = vec![
+            (place("one", "c", ""), Arc::clone(&own) as Arc<dyn Store>),
+            (place("two", "d", "/"), Arc::clone(&copy) as Arc<dyn Store>),
+        ];
+        let copies = Copies::new(&place("one", "c", ""), holders, true);
+        Self { own, copy, copies }
+    }
+
+    /// Stores an object in both accounts.
+    fn put(&self, name: &str, content: impl Into<Bytes>) {
+        let content = content.into();
+        self.own.put(&own(name), content.clone());
+        self.copy.put(&ObjectName::new(format!("{COPY}{name}")), content);
+    }
+
+    async fn get(
+        &self,
+        name: &str,
+        range: Range<u64>,
+        pin: Option<&ETag>,
+    ) -> Result<(Vec<u8>, ETag), OriginErrorKind> {
+        let read = self.copies.get(&own(name), range, pin).await.map_err(|error| error.kind)?;
+        let (etag, body) = (read.etag, read.body.try_collect::<Vec<Bytes>>().await);
+        Ok((body.map_err(|error| error.kind)?.concat(), etag))
+    }
+}
+
+fn own(name: &str) -> ObjectName {
+    ObjectName::new(format!("{OWN}{name}"))
+}
+
+struct Twin(Pair);
+
+impl Fixture for Twin {
+    fn origin(&self) -> Arc<dyn Origin> {
+        let Pair { own, copy, .. } = &self.0;
+        let holders = vec![
+            (place("one", "c", ""), Arc::clone(own) as Arc<dyn Store>),
+            (place("two", "d", "/"), Arc::clone(copy) as Arc<dyn Store>),
+        ];
+        Arc::new(Copies::new(&place("one", "c", ""), holders, true))
+    }
+
+    fn object(&self, name: &str) -> ObjectName {
+        own(name)
+    }
+
+    fn put<'a>(&'a self, object: &'a ObjectName, content: Bytes) -> BoxFuture<'a, ()> {
+        async move { self.0.own.put(object, content) }.boxed()
+    }
+
+    fn remove<'a>(&'a self, object: &'a ObjectName) -> BoxFuture<'a, ()> {
+        async move { self.0.own.remove(object) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn an_account_with_a_copy_behind_it_keeps_the_contracts() {
+    dataproxy_cache::conformance::origin(&Twin(Pair::new())).await;
+    let pair = Pair::new();
+    conformance::list(&pair.copies, |name, content| pair.own.put(&ObjectName::new(name), content.to_vec()))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_answers_while_the_own_account_does_not() {
+    let pair = Pair::new();
+    pair.put(LINK, "digest");
+    assert_eq!(pair.get(LINK, 0..100, None).await.expect("own").0, b"digest");
+    assert!(pair.copy.origin().asked().is_empty(), "a copy is not asked for nothing");
+    for fault in [
+        Fault::Refuse(OriginErrorKind::Unavailable),
+        Fault::Refuse(OriginErrorKind::Timeout),
+        Fault::Refuse(OriginErrorKind::Throttled(None)),
+        Fault::Refuse(OriginErrorKind::Denied),
+        Fault::Mute,
+    ] {
+        let started = Instant::now();
+        pair.own.origin().next(fault.clone());
+        assert_eq!(pair.get(LINK, 0..100, None).await.expect("the copy").0, b"digest", "{fault:?}");
+        assert!(started.elapsed() <= PATIENCE);
+        let listing = pair.copies.list(&own("repositories"), None, 10).await.expect("a listing");
+        assert_eq!(listing.folders, ["app"]);
+    }
+    pair.own.fail_listings(Some(OriginErrorKind::Unavailable));
+    let listing = pair.copies.list(&own("repositories"), None, 10).await.expect("the copy's");
+    assert_eq!(listing.folders, ["app"]);
+}
+
+#[tokio::test]
+async fn absence_is_the_own_accounts_word_and_never_a_copys() {
+    let pair = Pair::new();
+    pair.copy.put(&ObjectName::new(format!("{COPY}{LINK}")), "digest");
+    assert_eq!(
+        pair.get(LINK, 0..100, None).await,
+        Err(OriginErrorKind::NotFound),
+        "the own account lacks it"
+    );
+    pair.own.origin().always(Fault::Refuse(OriginErrorKind::Unavailable));
+    pair.own.fail_listings(Some(OriginErrorKind::Timeout));
+    pair.copy.remove(&ObjectName::new(format!("{COPY}{LINK}")));
+    assert_eq!(pair.get(LINK, 0..100, None).await, Err(OriginErrorKind::Unavailable), "the copy may lag");
+    let listed = pair.copies.list(&own("repositories"), None, 10).await;
+    assert_eq!(listed.expect_err("an outage").kind, OriginErrorKind::Timeout);
+    // This node is not set up for the own account at all.
+    let holders = vec![(place("two", "d", "/"), Arc::clone(&pair.copy) as Arc<dyn Store>)];
+    let alone = Copies::new(&place("one", "c", ""), holders, false);
+    let error = alone.get(&own(LINK), 0..100, None).await.expect_err("an outage");
+    assert_eq!(error.kind, OriginErrorKind::Unavailable, "{error}");
+    pair.copy.put(&ObjectName::new(format!("{COPY}{LINK}")), "digest");
+    assert!(alone.get(&own(LINK), 0..100, None).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_of_content_goes_on_at_a_copy_under_the_version_that_it_began_with() {
+    let pair = Pair::new();
+    let content = pattern(10_000);
+    pair.put(BLOB, content.clone());
+    let (_, version) = pair.get(BLOB, 0..1_000, None).await.expect("own");
+    pair.own.origin().always(Fault::Refuse(OriginErrorKind::Unavailable));
+    for range in [1_000..4_000, 4_000..9_000, 9_000..10_000] {
+        let (bytes, etag) = pair.get(BLOB, range.clone(), Some(&version)).await.expect("the copy");
+        assert_eq!((&bytes[..], &etag), (&content[range.start as usize..range.end as usize], &version));
+    }
+    let own_version = pair.own.origin().asked()[1].pin.clone().expect("pinned");
+    let pins: Vec<_> = pair.copy.origin().asked().into_iter().map(|asked| asked.pin).collect();
+    assert_eq!(pins[0], None, "what the own account says of versions means nothing here");
+    assert!(pins[1..].iter().all(|pin| pin.is_some() && *pin != Some(own_version.clone())), "{pins:?}");
+    // Another object in the copy, in the middle of the read.
+    pair.copy.put(&ObjectName::new(format!("{COPY}{BLOB}")), content.clone());
+    assert_eq!(pair.get(BLOB, 0..10, Some(&version)).await, Err(OriginErrorKind::Unavailable));
+    pair.own.origin().heal();
+    assert_eq!(pair.get(BLOB, 0..10, Some(&version)).await.expect("own").0, content[..10]);
+}
+
+#[tokio::test]
+async fn what_is_not_the_same_content_is_never_gone_on_with() {
+    let pair = Pair::new();
+    pair.put(LINK, "digest");
+    pair.put(BLOB, pattern(5_000));
+    let (_, link) = pair.get(LINK, 0..100, None).await.expect("own");
+    let (_, blob) = pair.get(BLOB, 0..100, None).await.expect("own");
+    pair.copy.put(&ObjectName::new(format!("{COPY}{BLOB}")), pattern(5_001));
+    pair.own.origin().always(Fault::Refuse(OriginErrorKind::Timeout));
+    assert_eq!(pair.get(LINK, 0..100, Some(&link)).await, Err(OriginErrorKind::Timeout), "a link changes");
+    assert_eq!(pair.get(BLOB, 0..100, Some(&blob)).await, Err(OriginErrorKind::Timeout), "another size");
+    pair.own.origin().heal();
+    pair.own.put(&own(BLOB), pattern(5_000));
+    assert_eq!(pair.get(BLOB, 0..100, Some(&blob)).await, Err(OriginErrorKind::Changed));
+    let foreign = ETag::new("three!5000!v1");
+    assert_eq!(pair.get(BLOB, 0..100, Some(&foreign)).await, Err(OriginErrorKind::Changed));
+}
+
+#[tokio::test]
+async fn a_read_that_began_at_a_copy_stays_there() {
+    let pair = Pair::new();
+    pair.put(BLOB, pattern(5_000));
+    pair.own.origin().next(Fault::Refuse(OriginErrorKind::Unavailable));
+    let (_, version) = pair.get(BLOB, 0..100, None).await.expect("the copy");
+    let before = pair.own.origin().requests();
+    assert_eq!(pair.get(BLOB, 100..200, Some(&version)).await.expect("the copy").0, pattern(5_000)[100..200]);
+    assert_eq!(pair.own.origin().requests(), before);
+}
