@@ -9,13 +9,16 @@ use dataproxy_tests::certificate;
 use dataproxy_tests::docker_registry::DockerRegistry;
 use dataproxy_tests::image::{Image, TAG};
 use dataproxy_tests::installed::{Installed, Program, Running, Surroundings};
-use dataproxy_tests::node::{HUB, Options, Stamp, ZONE};
+use dataproxy_tests::node::{Options, Stamp, ZONE};
 use dataproxy_tests::seen::{Moment, Seen};
 use dataproxy_tests::storage::Container;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::every_client::{every_client, surroundings, table, tried};
 
+/// The registry that is another one, pulled through.
+const HUB: &str = "hub";
 /// What a pull may read from storage beyond its blobs: manifests, links, and the block that a range ends in.
 const BESIDES_BLOBS: u64 = 1 << 20;
 
@@ -75,18 +78,29 @@ impl Site {
         let content = Container::new(dir.path().join("upstream"));
         content.put_image(&image, "team/app", TAG);
         let upstream = DockerRegistry::start(content.dir()).await;
-        let own = Configuration::ALL.map(Configuration::registry).into_iter().filter(|name| *name != HUB);
-        let registries: Vec<String> = own.map(str::to_owned).collect();
+        let binding = |configuration: Configuration, placement: Value| {
+            let hosts: &[&str] =
+                if configuration == Configuration::PullThrough { &["docker.io"] } else { &[] };
+            json!({
+                "registry": configuration.registry(), "home_stamp": "a", "epoch": 1, "pull": "anonymous",
+                "hosts": hosts, "placement": placement,
+            })
+        };
+        let mirrored = json!({ "account": "acct", "container": Configuration::Mirror.registry() });
         let stamp = Stamp::start_with(Options {
             certificate: Some((certificate.server, certificate.key)),
             http2: true,
-            registries: registries.clone(),
-            upstream: Some(format!("http://{}", upstream.address())),
+            tenancy: format!("path = true\ndefault_registry = \"{HUB}\"\n"),
+            more: format!("[accounts.{HUB}]\nkind = \"registry\"\nurl = \"http://{}\"\n", upstream.address()),
+            bindings: vec![
+                binding(Configuration::Mirror, mirrored),
+                binding(Configuration::PullThrough, json!({ "account": HUB })),
+            ],
             ..Options::default()
         })
         .await;
-        for registry in registries {
-            stamp.container(&registry).put_image(&image, "team/app", TAG);
+        for configuration in [Configuration::Plain, Configuration::Tls, Configuration::Mirror] {
+            stamp.container(configuration.registry()).put_image(&image, "team/app", TAG);
         }
         Self { stamp, image, _upstream: upstream, dir }
     }

@@ -8,7 +8,7 @@ use dataproxy_tests::certificate;
 use dataproxy_tests::client::{Client as _, Skopeo};
 use dataproxy_tests::containerd::{self, Containerd};
 use dataproxy_tests::docker_registry::{Access, DockerRegistry, PASSWORD, USERNAME};
-use dataproxy_tests::dockerd::{Dockerd, ImageStore};
+use dataproxy_tests::dockerd::Dockerd;
 use dataproxy_tests::eventually::eventually;
 use dataproxy_tests::image::{Image, TAG};
 use dataproxy_tests::node::{Node, Options, Stamp};
@@ -16,7 +16,6 @@ use dataproxy_tests::raw_http;
 use dataproxy_tests::run::must_run;
 use dataproxy_tests::skopeo;
 use dataproxy_tests::storage::Container;
-use dataproxy_tests::system::System;
 use dataproxy_tests::token_service::TokenService;
 use serde_json::json;
 
@@ -53,7 +52,7 @@ async fn docker_pulls_docker_hub_names_through_registry_mirrors() {
     let stamp = hub(&format!("http://{}", upstream.address()), "", "").await;
     let node = &stamp.nodes[0];
     let mirror = format!("http://{}", node.pull());
-    let dockerd = Dockerd::start_on(System::machine(), ImageStore::Classic, &[mirror]).await;
+    let dockerd = Dockerd::start_with(&json!({ "registry-mirrors": [mirror] }).to_string()).await;
     let client = &dockerd;
 
     // Nothing but loopback can be reached from here: what is pulled has come through the mirror.

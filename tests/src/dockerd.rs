@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::json;
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
@@ -16,15 +15,6 @@ use crate::system::System;
 // The client that Debian ships beside the daemon, whatever else a machine may have first on its path.
 const DOCKER: &str = "/usr/bin/docker";
 const PULL_LIMIT: Duration = Duration::from_secs(150);
-
-/// Where a daemon keeps its images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ImageStore {
-    /// Its own, with its own puller.
-    Classic,
-    /// That of the containerd which it starts, with containerd's puller: `features.containerd-snapshotter`.
-    Containerd,
-}
 
 /// A running `dockerd` with no images.
 #[derive(Debug)]
@@ -42,25 +32,29 @@ impl Dockerd {
     /// # Panics
     /// If it does not within 30 s.
     pub async fn start() -> Self {
-        Self::start_on(System::machine(), ImageStore::Classic, &[]).await
+        Self::start_with("{}").await
     }
 
-    /// As [`Dockerd::start`], of programs that lie in `system`; `mirrors` are URLs of mirrors of Docker Hub.
+    /// Starts one with this `daemon.json`.
     ///
     /// # Panics
-    /// If it does not within 30 s.
-    pub async fn start_on(system: System, store: ImageStore, mirrors: &[String]) -> Self {
+    /// If it does not answer within 30 s.
+    pub async fn start_with(settings: &str) -> Self {
+        Self::start_on(System::machine(), settings).await
+    }
+
+    /// As [`Dockerd::start_with`], of programs that lie in `system`.
+    ///
+    /// # Panics
+    /// If it does not answer within 30 s.
+    pub async fn start_on(system: System, settings: &str) -> Self {
         let dir = TempDir::with_prefix("dockerd.").expect("a folder can be made");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let host = format!("unix://{}", path("docker.sock"));
         let (data, exec, pid) = (path("data"), path("exec"), path("pid"));
         let config = path("daemon.json");
         // The machine's own daemon.json is none of the test's business.
-        let settings = json!({
-            "features": { "containerd-snapshotter": store == ImageStore::Containerd },
-            "registry-mirrors": mirrors,
-        });
-        std::fs::write(&config, settings.to_string()).expect("the folder can be written");
+        std::fs::write(&config, settings).expect("the folder can be written");
         let (program, args) = system.command(
             "/usr/sbin/dockerd",
             &[

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::access::Access;
 use crate::client::ARCHITECTURE;
 use crate::containerd::Containerd;
-use crate::dockerd::{Dockerd, ImageStore};
+use crate::dockerd::Dockerd;
 use crate::image::Image;
 use crate::podman::Podman;
 use crate::run::{Failed, Ran};
@@ -109,12 +110,16 @@ impl Installed {
     /// If it does not start, or is of another version than its release has.
     pub async fn start(&self, around: &Surroundings) -> Running {
         let system = System::of(self.release).await.showing(&around.hosts, "/etc/hosts");
-        let mirrors = around.hub_mirrors.as_slice();
+        let settings = json!({
+            "features": { "containerd-snapshotter": self.program == Program::DockerOnContainerd },
+            "registry-mirrors": around.hub_mirrors,
+        });
+        let settings = settings.to_string();
         let conf = "/etc/containers/registries.conf";
         let running = match self.program {
-            Program::Docker => Running::Docker(Dockerd::start_on(system, ImageStore::Classic, mirrors).await),
+            Program::Docker => Running::Docker(Dockerd::start_on(system, &settings).await),
             Program::DockerOnContainerd => {
-                Running::DockerOnContainerd(Dockerd::start_on(system, ImageStore::Containerd, mirrors).await)
+                Running::DockerOnContainerd(Dockerd::start_on(system, &settings).await)
             }
             Program::Containerd => Running::Containerd(Containerd::start_on(system).await),
             Program::Podman => Running::Podman(Podman::on(system.showing(&around.registries_conf, conf))),

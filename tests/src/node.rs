@@ -52,41 +52,23 @@ pub struct Options {
     pub memory_bytes: u64,
     /// Certificate and key in PEM, for a TLS listener on each node.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Whether the listeners speak HTTP/2 too.
+    pub http2: bool,
     /// The lines of `[tenancy]`.
     pub tenancy: String,
     /// Bindings besides those of `contoso` and `fabrikam`.
     pub bindings: Vec<serde_json::Value>,
-    /// Whether the listeners speak HTTP/2 too.
-    pub http2: bool,
-    /// The registries, which anybody may pull from.
-    pub registries: Vec<String>,
-    /// Another registry, by its URL, that is pulled through as the registry [`HUB`]: for `docker.io`, and for whoever
-    /// names no registry.
-    pub upstream: Option<String>,
     /// Splits the stamp in two pools: its first node has role `registry` and sends clients for blobs to its last one, of
     /// role `dataproxy`.
     pub split: bool,
 }
 
-/// The registry that is another one, pulled through.
-pub const HUB: &str = "hub";
-
 impl Default for Options {
     fn default() -> Self {
         let tenancy = "path = true\n".to_owned();
-        Self {
-            nodes: 1,
-            more: String::new(),
-            account: None,
-            memory_bytes: 64 << 20,
-            certificate: None,
-            tenancy,
-            bindings: Vec::new(),
-            http2: false,
-            registries: ["contoso", "fabrikam"].map(str::to_owned).into(),
-            upstream: None,
-            split: false,
-        }
+        let (more, bindings, account) = (String::new(), Vec::new(), None);
+        let (certificate, http2, split) = (None, false, false);
+        Self { nodes: 1, more, account, memory_bytes: 64 << 20, certificate, http2, tenancy, bindings, split }
     }
 }
 
@@ -126,7 +108,7 @@ impl Stamp {
             });
         }
         let bindings = dir.path().join("bindings.json");
-        std::fs::write(&bindings, snapshot(&nodes[1..], &options).to_string())
+        std::fs::write(&bindings, snapshot(&nodes[1..], &options.bindings).to_string())
             .expect("a file can be written");
         std::fs::write(dir.path().join("key"), "k".repeat(32)).expect("a file can be written");
         let last = nodes.last().map(|node| (node.name.clone(), node.pull));
@@ -158,20 +140,13 @@ impl Stamp {
     }
 }
 
-/// The bindings of the registries to a stamp of these nodes.
-fn snapshot(nodes: &[Node], options: &Options) -> serde_json::Value {
+/// The bindings of two registries to a stamp of these nodes.
+fn snapshot(nodes: &[Node], more: &[serde_json::Value]) -> serde_json::Value {
     let nodes: Vec<_> = nodes
         .iter()
         .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
         .collect();
-    let hub = options.upstream.iter().map(|_| {
-        json!({
-            "registry": HUB, "home_stamp": "a", "epoch": 1, "pull": "anonymous", "hosts": ["docker.io"],
-            "placement": { "account": HUB },
-        })
-    });
-    let bindings: Vec<_> = options
-        .registries
+    let bindings: Vec<_> = ["contoso", "fabrikam"]
         .iter()
         .map(|name| {
             json!({
@@ -179,8 +154,7 @@ fn snapshot(nodes: &[Node], options: &Options) -> serde_json::Value {
                 "placement": { "account": "acct", "container": name },
             })
         })
-        .chain(options.bindings.iter().cloned())
-        .chain(hub)
+        .chain(more.iter().cloned())
         .collect();
     json!({
         "revision": 1, "region": "local", "stamps": [{ "name": "a", "nodes": nodes }], "bindings": bindings,
@@ -303,23 +277,15 @@ impl Node {
             .clone()
             .unwrap_or_else(|| format!("kind = \"local\"\npath = \"{dir}/storage\"\n"));
         text += &format!("http2 = {}\n", options.http2);
-        let (default, hub) = match &options.upstream {
-            Some(url) => (
-                format!("default_registry = \"{HUB}\"\n"),
-                format!("[accounts.{HUB}]\nkind = \"registry\"\nurl = \"{url}\"\n"),
-            ),
-            None => Default::default(),
-        };
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
-             [tenancy]\n{}{default}[accounts.acct]\n{account}\
+             [tenancy]\n{}[accounts.acct]\n{account}\
              [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
             options.tenancy, options.memory_bytes
         );
         if name != "front" {
             text += &format!("dir = \"{home}/cache\"\n");
         }
-        text += &hub;
         if let Some((_, endpoint)) = data {
             text += &format!("[delivery]\nkey = \"{dir}/key\"\ndata_endpoint = \"http://{endpoint}\"\n");
         }
