@@ -1,20 +1,20 @@
 //! The sections of the configuration file, one type each.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dataproxy_router_api::{AccountName, NodeName, RegionName, RegistryName, Role, StampName};
+use dataproxy_router_api::{NodeName, RegionName, RegistryName, Role, StampName};
 use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
 use crate::redirect::DataEndpoint;
-use crate::store::guard::AccountBounds;
-use crate::store::s3::S3Options;
-use crate::upstream;
+
+mod account;
+
+pub use account::{Account, Accounts, ClientAccess, Terms};
+pub(super) use account::{AccountKind, AccountSection, CredentialKind};
 
 /// `[node]`: who the node is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -143,114 +143,6 @@ pub struct Tenancy {
     pub path: bool,
     /// The registry that a request is for which names none. Default none: such a request is refused.
     pub default_registry: Option<RegistryName>,
-}
-
-/// `[accounts]`: the storage accounts and upstream registries that the node may read, by name.
-pub type Accounts = BTreeMap<AccountName, Account>;
-
-/// `[accounts.NAME]`: one storage account or upstream registry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Account {
-    /// A folder in the layout of CNCF distribution.
-    Local {
-        /// The folder that holds one folder per container.
-        path: PathBuf,
-    },
-    /// An account of Azure Blob.
-    Azure(Box<dataproxy_azure::Settings>),
-    /// A server that speaks as Amazon S3 does.
-    S3(S3Options),
-    /// Another registry, pulled through.
-    Registry(Box<upstream::Settings>),
-}
-
-/// Where it is and how it is reached; never a secret.
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local { path } => write!(f, "{}", path.display()),
-            Self::Azure(settings) => write!(f, "{settings}"),
-            Self::S3(settings) => write!(f, "{settings}"),
-            Self::Registry(settings) => write!(f, "{}", settings.url),
-        }
-    }
-}
-
-/// `[accounts.NAME]` as written: which keys a kind needs is checked once they are all read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AccountSection {
-    pub(super) kind: AccountKind,
-    pub(super) path: Option<PathBuf>,
-    pub(super) account: Option<String>,
-    pub(super) endpoint_suffix: Option<String>,
-    pub(super) endpoint: Option<String>,
-    pub(super) region: Option<String>,
-    pub(super) path_style: Option<bool>,
-    pub(super) url: Option<String>,
-    pub(super) repository_prefix: Option<String>,
-    pub(super) credential: Option<CredentialKind>,
-    pub(super) secret_file: Option<PathBuf>,
-    pub(super) secret_env: Option<String>,
-    pub(super) access_key_id: Option<String>,
-    pub(super) client_id: Option<String>,
-    pub(super) tenant_id: Option<String>,
-    pub(super) token_file: Option<PathBuf>,
-    pub(super) authority: Option<String>,
-    pub(super) identity_endpoint: Option<String>,
-    pub(super) username: Option<String>,
-    pub(super) password_file: Option<PathBuf>,
-    pub(super) password_env: Option<String>,
-    pub(super) ca_file: Option<PathBuf>,
-    #[serde(default)]
-    pub(super) clients: ClientAccess,
-    pub(super) max_in_flight: Option<usize>,
-    #[serde(default, deserialize_with = "unit::some_bytes")]
-    pub(super) egress_limit: Option<u64>,
-    pub(super) request_limit: Option<u64>,
-}
-
-/// What holds for an account, whatever it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
-    /// Whether clients can reach it.
-    pub clients: ClientAccess,
-    /// What it is asked at most.
-    pub bounds: AccountBounds,
-}
-
-/// Whether clients can reach an account themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ClientAccess {
-    /// They cannot, or should not: everything goes through nodes.
-    #[default]
-    Closed,
-    /// They can.
-    Open,
-}
-
-/// What an account is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum AccountKind {
-    Local,
-    Azure,
-    S3,
-    Registry,
-}
-
-/// How an account is shown who asks. The first four are Azure's, the others S3's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum CredentialKind {
-    Sas,
-    SharedKey,
-    ManagedIdentity,
-    WorkloadIdentity,
-    Key,
-    Environment,
-    None,
 }
 
 /// `[cache]` as written.
