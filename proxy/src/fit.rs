@@ -30,6 +30,16 @@ pub(crate) enum Unfit {
         /// Its account.
         account: AccountName,
     },
+    /// A prefix that no object of the account can have.
+    #[error("registry {registry}: placement.prefix does not fit account {account}: {reason}")]
+    Prefix {
+        /// The registry.
+        registry: RegistryName,
+        /// Its account, or that of a copy.
+        account: AccountName,
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 /// Checks every binding whose account this node has.
@@ -43,13 +53,17 @@ pub(crate) fn check(table: &Table, default: Option<&RegistryName>, stores: &Stor
         return Err(Unfit::Default(default.clone()));
     }
     for binding in &table.snapshot().bindings {
-        let account = &binding.placement.account;
-        let Some(holdings) = stores.get(account) else { continue };
-        let (registry, account) = (binding.registry.clone(), account.clone());
-        match (holdings.has_containers(), binding.placement.container.is_empty()) {
-            (true, true) => return Err(Unfit::NoContainer { registry, account }),
-            (false, false) => return Err(Unfit::Container { registry, account }),
-            _ => {}
+        for place in binding.placement.locations() {
+            let Some(holdings) = stores.get(&place.account) else { continue };
+            let (registry, account) = (binding.registry.clone(), place.account.clone());
+            match (holdings.has_containers(), place.container.is_empty()) {
+                (true, true) => return Err(Unfit::NoContainer { registry, account }),
+                (false, false) => return Err(Unfit::Container { registry, account }),
+                _ => {}
+            }
+            if let Some(reason) = holdings.store().and_then(|store| store.refuses(&place.prefix)) {
+                return Err(Unfit::Prefix { registry, account, reason });
+            }
         }
     }
     Ok(())
@@ -62,15 +76,21 @@ mod tests {
     use super::*;
     use crate::holdings::Holdings;
     use crate::layout::Laid;
+    use crate::store::local::LocalFolder;
     use crate::store::memory::MemoryStore;
     use crate::upstream::{Settings, Upstream, Url};
 
     fn check_binding(account: &str, container: &str, default: &str) -> Result<(), String> {
+        check_placement(&serde_json::json!({"account": account, "container": container}), default)
+    }
+
+    fn check_placement(placement: &serde_json::Value, default: &str) -> Result<(), String> {
+        let dir = tempfile::tempdir().expect("a folder");
         let snapshot = serde_json::json!({
             "revision": 1, "region": "local", "stamps": [{"name": "a", "nodes": []}],
             "bindings": [{
                 "registry": "hub", "home_stamp": "a", "epoch": 1,
-                "placement": {"account": account, "container": container},
+                "placement": placement,
             }],
         });
         let table = Table::new(serde_json::from_value(snapshot).expect("a snapshot"));
@@ -80,7 +100,11 @@ mod tests {
         let upstream = Upstream::open(&name, &settings).expect("settings that can be");
         let stores = Stores::from([
             (name, Arc::new(upstream) as Arc<dyn Holdings>),
-            ("folder".parse().expect("a name"), Laid::over(MemoryStore::new())),
+            ("memory".parse().expect("a name"), Laid::over(MemoryStore::new())),
+            (
+                "folder".parse().expect("a name"),
+                Laid::over(Arc::new(LocalFolder::open(dir.path()).expect("open"))),
+            ),
         ]);
         let default: RegistryName = default.parse().expect("a name");
         check(&table, Some(&default), &stores).map_err(|unfit| unfit.to_string())
@@ -98,6 +122,22 @@ mod tests {
         ] {
             let unfit = check_binding(account, container, default).expect_err(reason);
             assert!(unfit.contains(reason), "{unfit}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_that_an_account_cannot_have_is_refused_wherever_the_placement_names_it() {
+        let rooted = serde_json::json!({"account": "memory", "container": "hub", "prefix": "/"});
+        assert_eq!(check_placement(&rooted, "hub"), Ok(()));
+        for placement in [
+            serde_json::json!({"account": "folder", "container": "hub", "prefix": "/"}),
+            serde_json::json!({
+                "account": "memory", "container": "hub",
+                "copies": [{"account": "folder", "container": "hub", "prefix": "/"}],
+            }),
+        ] {
+            let unfit = check_placement(&placement, "hub").expect_err("a folder has no leading slash");
+            assert!(unfit.contains("placement.prefix does not fit account folder"), "{unfit}");
         }
     }
 }

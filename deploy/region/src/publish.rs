@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use dataproxy_azure::Account;
 use dataproxy_cache::{ObjectName, Origin, OriginErrorKind};
-use dataproxy_router_api::{AccountName, Binding};
+use dataproxy_router_api::{AccountName, Binding, Location};
 
 use crate::azurite::Azurite;
 use crate::data::Data;
@@ -27,29 +27,35 @@ pub(crate) struct Published {
     pub(crate) bytes: u64,
 }
 
-/// Copies a registry's folder; objects that are there already are left alone.
+/// Copies a registry's folder to every place of its placement; objects that are there already are left alone.
 pub(crate) async fn publish(
     data: &Data,
     azurite: &Azurite,
     binding: &Binding,
 ) -> Result<Published, RegionError> {
-    let (name, container) = (&binding.placement.account, &binding.placement.container);
-    let account = azurite.open(data, name)?;
-    account.create_container(container).await.map_err(|error| failed(name, &error))?;
     let folder = data.container(binding);
+    let files = files(&folder)?;
     let mut done = Published::default();
-    for file in files(&folder)? {
-        let below = file.strip_prefix(&folder).unwrap_or(&file).display().to_string();
-        let object = ObjectName::new(format!("{container}/{below}"));
-        let size = fs::metadata(&file).map_err(|error| RegionError::file(&file, error))?.len();
-        if is_there(name, &account, &object, &file, size).await? {
-            continue;
+    for place in binding.placement.locations() {
+        let account = azurite.open(data, &place.account)?;
+        account.create_container(&place.container).await.map_err(|error| failed(&place.account, &error))?;
+        for file in &files {
+            let object = name(&place, file.strip_prefix(&folder).unwrap_or(file));
+            let size = fs::metadata(file).map_err(|error| RegionError::file(file, error))?.len();
+            if is_there(&place.account, &account, &object, file, size).await? {
+                continue;
+            }
+            account.put_file(&object, file).await.map_err(|error| failed(&place.account, &error))?;
+            done.objects += 1;
+            done.bytes += size;
         }
-        account.put_file(&object, &file).await.map_err(|error| failed(name, &error))?;
-        done.objects += 1;
-        done.bytes += size;
     }
     Ok(done)
+}
+
+/// What a file of a registry's folder is called at a place, which is what nodes look for there.
+fn name(place: &Location, below: &Path) -> ObjectName {
+    ObjectName::new(format!("{}/{}{}", place.container, place.prefix, below.display()))
 }
 
 fn failed(account: &AccountName, error: &dyn std::fmt::Display) -> RegionError {
@@ -123,6 +129,23 @@ fn rank(file: &Path) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_the_name_that_nodes_look_for() {
+        for (prefix, object) in [
+            ("", "c/docker/x"),
+            ("/", "c//docker/x"),
+            ("team/", "c/team/docker/x"),
+            ("/team/", "c//team/docker/x"),
+        ] {
+            let place = Location {
+                account: "a1".parse().expect("a name"),
+                container: "c".to_owned(),
+                prefix: prefix.parse().expect("a prefix"),
+            };
+            assert_eq!(name(&place, Path::new("docker/x")).as_str(), object);
+        }
+    }
 
     #[test]
     fn contents_come_before_links_and_links_before_tags() {

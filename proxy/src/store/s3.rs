@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
+use dataproxy_router_api::Prefix;
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, AwsCredentialProvider};
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential, AwsCredentialProvider};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path as Key;
 use object_store::signer::Signer;
@@ -101,7 +102,7 @@ impl S3Store {
     ) -> object_store::Result<AmazonS3> {
         let options = &self.options;
         let mut builder = match &options.credential {
-            S3Credential::Environment => AmazonS3Builder::from_env(),
+            S3Credential::Environment => of_environment(),
             S3Credential::Key { .. } => AmazonS3Builder::new(),
             S3Credential::Anonymous => AmazonS3Builder::new().with_skip_signature(true),
         };
@@ -124,6 +125,28 @@ impl S3Store {
             .with_http_connector(self.transport.clone())
             .build()
     }
+}
+
+/// What the environment says of credentials, and of nothing else: where the account is, is for the settings to say.
+fn of_environment() -> AmazonS3Builder {
+    let keys = [
+        AmazonS3ConfigKey::AccessKeyId,
+        AmazonS3ConfigKey::SecretAccessKey,
+        AmazonS3ConfigKey::Token,
+        AmazonS3ConfigKey::WebIdentityTokenFile,
+        AmazonS3ConfigKey::RoleArn,
+        AmazonS3ConfigKey::RoleSessionName,
+        AmazonS3ConfigKey::StsEndpoint,
+        AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
+        AmazonS3ConfigKey::ContainerCredentialsFullUri,
+        AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
+        AmazonS3ConfigKey::MetadataEndpoint,
+    ];
+    let environment = AmazonS3Builder::from_env();
+    keys.into_iter().fold(AmazonS3Builder::new(), |builder, key| match environment.get_config_value(&key) {
+        Some(value) => builder.with_config(key, value),
+        None => builder,
+    })
 }
 
 /// The endpoint as the library wants it: with the bucket in its host where that is the style.
@@ -235,6 +258,13 @@ impl Store for S3Store {
                 }
             }
         })
+    }
+
+    fn refuses(&self, prefix: &Prefix) -> Option<&'static str> {
+        let is_rooted = prefix.as_str().starts_with('/');
+        is_rooted.then_some(
+            "an S3 key that begins with a slash cannot be read; leave it out of the placement's prefix",
+        )
     }
 
     /// Signed with whatever requests are signed with; open buckets need no signature.

@@ -50,3 +50,18 @@ async fn a_name_that_is_no_key_reads_as_absent_and_asks_nobody() {
     let error = store.get(&ObjectName::new("b/k"), 0..1, None).await.expect_err("nobody there");
     assert_eq!(error.kind, OriginErrorKind::Unavailable, "{error}");
 }
+
+#[test]
+fn a_prefix_that_no_key_can_have_is_refused_and_not_read_as_absence() {
+    let options = S3Options {
+        endpoint: None,
+        region: "x".to_owned(),
+        path_style: false,
+        credential: S3Credential::Anonymous,
+        ca: None,
+    };
+    let store = S3Store::open(&options).expect("a store");
+    for (prefix, is_refused) in [("", false), ("team/", false), ("/", true), ("/team/", true)] {
+        assert_eq!(store.refuses(&prefix.parse().expect("a prefix")).is_some(), is_refused, "{prefix:?}");
+    }
+}
