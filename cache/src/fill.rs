@@ -14,6 +14,7 @@ mod books;
 mod ending;
 mod engine;
 mod jobs;
+mod lingering;
 mod opening;
 mod place;
 mod plan;

@@ -59,8 +59,6 @@ pub(super) struct Engine {
     pub(super) events: Flights,
     pub(super) flights: HashMap<u64, Flight>,
     pub(super) next_flight: u64,
-    /// When reads that nobody wants any more are stopped, even inside a block.
-    pub(super) linger_until: Option<Instant>,
     pub(super) jobs: JoinSet<Job>,
     /// Whole blocks that the tiers are yet to take.
     pub(super) arrived: VecDeque<u32>,
@@ -87,7 +85,6 @@ impl Engine {
             events: SelectAll::new(),
             flights: HashMap::new(),
             next_flight: 0,
-            linger_until: None,
             jobs: JoinSet::new(),
             arrived: VecDeque::new(),
             hashed: prefix.as_ref().map_or(0, Prefix::next),
@@ -213,6 +210,7 @@ impl Engine {
             if self.flights.is_empty() && self.jobs.is_empty() {
                 self.save();
             }
+            let lingers = self.lingers_until();
             tokio::select! {
                 Some((flight, event)) = self.events.next(), if !self.events.is_empty() => {
                     self.on_event(flight, event)?;
@@ -225,8 +223,8 @@ impl Engine {
                     self.stop_unwanted();
                     self.replan = true;
                 }
-                () = until(self.linger_until) => {
-                    self.stop_lingering();
+                () = until(lingers) => {
+                    self.stop_unwanted();
                     self.replan = true;
                 }
                 _ = closing.changed() => {}

@@ -1,26 +1,21 @@
-//! What the task has in flight and holds in memory: which reads start, which stop, which blocks are let go.
+//! What the task has in flight and holds in memory: which reads start, which blocks are let go.
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
-use tokio::time::Instant;
 
 use super::engine::Engine;
-use super::plan::{Bounds, Need, Reach, Run, is_wanted, next_run};
+use super::lingering::Lingering;
+use super::plan::{Bounds, Need, Reach, Run, next_run};
 use super::{State, Window};
 use crate::fetch::{Event, Fetch};
-
-/// Time for a block that has come in part to come to its end, once nobody wants it.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// One ranged read in flight.
 pub(super) struct Flight {
     pub(super) blocks: Range<u32>,
-    /// Nobody wants more of it than this block, which has come in part.
-    last: Option<u32>,
+    pub(super) lingering: Option<Lingering>,
     abort: AbortHandle,
 }
 
@@ -44,7 +39,7 @@ impl Engine {
     }
 
     /// Blocks to fetch that no reader is about to come to.
-    fn rest(&self, state: &State) -> Range<u32> {
+    pub(super) fn rest(&self, state: &State) -> Range<u32> {
         let count = self.blob.blocks.count();
         let waits = state.awaits_verdict();
         let whole = state.readers.values().any(|reader| reader.demand.reach == Reach::Whole);
@@ -57,7 +52,7 @@ impl Engine {
         }
     }
 
-    fn bounds(&self, state: &State) -> Bounds {
+    pub(super) fn bounds(&self, state: &State) -> Bounds {
         let config = &self.tiers.config;
         // With nothing to fall back on, a quarter of the memory is left to readers that are elsewhere.
         let ahead = config.fill_memory_bytes - config.fill_memory_bytes / 4;
@@ -188,48 +183,7 @@ impl Engine {
         self.next_flight += 1;
         let (events, abort) = abortable(events.map(move |event| (id, event)));
         self.events.push(events.boxed());
-        self.flights.insert(id, Flight { blocks, last: None, abort });
-    }
-
-    /// Stops the reads of which nobody wants anything any more. A block that has come in part, and will be kept, comes
-    /// to its end first: a reader of a small range leaves in the middle of one, and the next one would fetch it anew.
-    pub(super) fn stop_unwanted(&mut self) {
-        let fill = Arc::clone(&self.fill);
-        let state = fill.state();
-        let (bounds, rest) = (self.bounds(&state), self.rest(&state));
-        if !rest.is_empty() {
-            return;
-        }
-        // Nothing is known of demand while somebody has the size and has not said what they want.
-        if state.openers > 0 {
-            return;
-        }
-        let keeps = self.is_keeping(&state) || !state.detached;
-        let mut unwanted = Vec::new();
-        for (id, flight) in &mut self.flights {
-            let left = left_of(flight, &state);
-            if is_wanted(&state.readers, &bounds, &left) {
-                flight.last = None;
-                continue;
-            }
-            let begun = state.window.as_ref().is_some_and(|window| window.has_begun(left.start));
-            let last = *flight.last.get_or_insert(left.start);
-            if !(keeps && begun && last == left.start && !left.is_empty()) {
-                unwanted.push(*id);
-            }
-        }
-        drop(state);
-        let lingers = self.flights.iter().any(|(id, flight)| flight.last.is_some() && !unwanted.contains(id));
-        self.linger_until = lingers.then(|| self.linger_until.unwrap_or_else(|| Instant::now() + LINGER));
-        self.stop_flights(|id| unwanted.contains(&id));
-    }
-
-    /// Stops the reads that were only to bring a block to its end: storage is too slow for that.
-    pub(super) fn stop_lingering(&mut self) {
-        self.linger_until = None;
-        let lingering: Vec<u64> =
-            self.flights.iter().filter(|(_, flight)| flight.last.is_some()).map(|(id, _)| *id).collect();
-        self.stop_flights(|id| lingering.contains(&id));
+        self.flights.insert(id, Flight { blocks, lingering: None, abort });
     }
 
     pub(super) fn stop_flights(&mut self, which: impl Fn(u64) -> bool) {
@@ -245,11 +199,4 @@ impl Engine {
             false
         });
     }
-}
-
-/// The blocks of a flight that are still to come.
-fn left_of(flight: &Flight, state: &State) -> Range<u32> {
-    let window = state.window.as_ref();
-    let still = |block: &u32| window.is_some_and(|window| window.has(*block) && !window.is_whole(*block));
-    flight.blocks.clone().find(still).unwrap_or(flight.blocks.end)..flight.blocks.end
 }

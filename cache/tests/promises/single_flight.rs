@@ -1,5 +1,7 @@
 //! One fill a blob, owned by nobody.
 
+use std::time::Duration;
+
 use dataproxy_cache::fakes::{Fault, Gate};
 use dataproxy_cache::{CacheError, OriginErrorKind, Outcome, Wanted};
 use futures_util::StreamExt;
@@ -201,6 +203,42 @@ async fn the_origin_is_left_alone_when_the_last_reader_leaves() {
         assert_eq!(rig.origin_bytes(), before, "what came of it stays");
     })
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_its_reader_left_is_not_stopped_under_one_who_came_since() {
+    let rig = Rig::with(|config| config.finish_bytes = 0).await;
+    let blob = rig.blob(12 * BLOCK);
+    let gate = Gate::new();
+    rig.origin.next(Fault::Hold { after_bytes: BLOCK + 10, gate: gate.clone() });
+    let mut first = rig.read(&blob, Wanted::From(0)).await;
+    take(&mut first, BLOCK as usize + 10).await;
+    drop(first);
+    // It lingers inside a block for one second, and is wanted again within it.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut second = rig.read(&blob, Wanted::Whole).await;
+    let head = take(&mut second, BLOCK as usize + 10).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    gate.open();
+    let rest = drain(&mut second).await.expect("no error");
+    assert_eq!([head, rest].concat(), blob.content);
+    rig.idle().await;
+    assert_eq!(rig.origin.requests(), 3, "one request a range");
+    assert_eq!(rig.origin_bytes(), blob.content.len() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_nobody_wants_is_stopped_inside_a_block_after_a_second() {
+    let rig = Rig::with(|config| config.finish_bytes = 0).await;
+    let blob = rig.blob(12 * BLOCK);
+    rig.origin.next(Fault::Hold { after_bytes: BLOCK + 10, gate: Gate::new() });
+    let mut reader = rig.read(&blob, Wanted::From(0)).await;
+    take(&mut reader, BLOCK as usize + 10).await;
+    let left = tokio::time::Instant::now();
+    drop(reader);
+    rig.idle().await;
+    let lingered = left.elapsed();
+    assert!((900..2000).contains(&lingered.as_millis()), "{lingered:?}");
 }
 
 #[tokio::test]
