@@ -1,7 +1,7 @@
 //! A value that expires, such as a token: fetched ahead of its expiry, once for all who wait.
 //!
 //! While the present value is good, nobody waits for a newer one. A fetch is a task of its own, so that a caller who
-//! goes away does not end it for the others.
+//! goes away does not end it for the others. It has a limit: one that never ends would hold all who come after it.
 
 use std::fmt;
 use std::future::Future;
@@ -12,12 +12,16 @@ use azure_core::time::OffsetDateTime;
 use dataproxy_cache::{OriginError, OriginErrorKind};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+/// For one fetch, to its last byte.
+const FETCH_LIMIT: Duration = Duration::from_secs(10);
 /// After a failed fetch, those who come within this time get its error and do not fetch again.
 const FAILED_HOLD: Duration = Duration::from_secs(1);
 /// After a failed fetch while the present value is still good.
 const RENEWAL_HOLD: Duration = Duration::from_secs(15);
+/// A value is given up this often at most, should its receiver refuse every new one too.
+const DISCARD_HOLD: Duration = Duration::from_secs(5);
 
 /// A value and when it expires.
 #[derive(Clone)]
@@ -42,6 +46,7 @@ struct State<T> {
     present: Option<Present<T>>,
     fetching: Option<Fetching<T>>,
     failed: Option<(Instant, OriginError)>,
+    discarded: Option<Instant>,
 }
 
 struct Present<T> {
@@ -56,7 +61,7 @@ impl<T: Clone + Send + Sync + 'static> Renewed<T> {
         ahead: Duration,
         fetch: impl Fn() -> F + Send + Sync + 'static,
     ) -> Self {
-        let state = State { present: None, fetching: None, failed: None };
+        let state = State { present: None, fetching: None, failed: None, discarded: None };
         let fetch = Box::new(move || fetch().boxed());
         Self { what, ahead, fetch, state: Arc::new(Mutex::new(state)) }
     }
@@ -93,47 +98,62 @@ impl<T: Clone + Send + Sync + 'static> Renewed<T> {
         fetching.await
     }
 
-    /// Gives up the value if it is still the one that `is_it` knows: its receiver has refused it.
+    /// Gives up the value if it is still the one that `is_it` knows: its receiver has refused it. Once in 5 s at most.
     pub(crate) fn discard(&self, is_it: impl FnOnce(&T) -> bool) {
         let mut state = lock(&self.state);
-        if state.present.as_ref().is_some_and(|present| is_it(&present.dated.value)) {
+        let held = state.discarded.is_some_and(|at| at.elapsed() < DISCARD_HOLD);
+        if !held && state.present.as_ref().is_some_and(|present| is_it(&present.dated.value)) {
             state.present = None;
+            state.discarded = Some(Instant::now());
         }
     }
 
     fn start(&self, state: &mut State<T>) -> Fetching<T> {
         let (what, ahead, shared) = (self.what, self.ahead, Arc::clone(&self.state));
-        let fetch = (self.fetch)();
+        // A task within the task: a fetch that panics is over as well, and the next one must be able to start.
+        let fetch = tokio::spawn(timeout(FETCH_LIMIT, (self.fetch)()));
         let task = tokio::spawn(async move {
-            let fetched = fetch.await;
-            let mut state = lock(&shared);
-            state.fetching = None;
-            match &fetched {
-                Ok(dated) => {
-                    let now = OffsetDateTime::now_utc();
-                    let life = Duration::try_from(dated.expires - now).unwrap_or_default();
-                    let renew_after = dated.expires - ahead.min(life / 2);
-                    state.present = Some(Present { dated: dated.clone(), renew_after });
-                    state.failed = None;
-                    tracing::debug!(what, expires = %dated.expires, "renewed");
+            let fetched = match fetch.await {
+                Ok(Ok(fetched)) => fetched,
+                Ok(Err(_)) => {
+                    let message = format!("no {what} within {} s", FETCH_LIMIT.as_secs());
+                    Err(OriginError::new(OriginErrorKind::Timeout, message))
                 }
-                Err(error) => {
-                    tracing::warn!(what, %error, "cannot be renewed");
-                    state.failed = Some((Instant::now(), error.clone()));
-                }
-            }
+                Err(_) => Err(lost(what)),
+            };
+            lock(&shared).settle(what, ahead, &fetched);
             fetched
         });
-        let ended = async move {
-            let lost = |_| {
-                OriginError::new(OriginErrorKind::Unavailable, format!("the fetch of the {what} was lost"))
-            };
-            task.await.map_err(lost)?
-        };
+        // Without its task only while the process ends.
+        let ended = async move { task.await.map_err(|_| lost(what))? };
         let fetching = ended.boxed().shared();
         state.fetching = Some(fetching.clone());
         fetching
     }
+}
+
+impl<T: Clone> State<T> {
+    /// Notes how a fetch ended.
+    fn settle(&mut self, what: &'static str, ahead: Duration, fetched: &Fetched<T>) {
+        self.fetching = None;
+        match fetched {
+            Ok(dated) => {
+                let life = Duration::try_from(dated.expires - OffsetDateTime::now_utc()).unwrap_or_default();
+                let renew_after = dated.expires - ahead.min(life / 2);
+                self.present = Some(Present { dated: dated.clone(), renew_after });
+                self.failed = None;
+                tracing::debug!(what, expires = %dated.expires, "renewed");
+            }
+            Err(error) => {
+                tracing::warn!(what, %error, "cannot be renewed");
+                self.failed = Some((Instant::now(), error.clone()));
+            }
+        }
+    }
+}
+
+fn lost(what: &str) -> OriginError {
+    OriginError::new(OriginErrorKind::Unavailable, format!("the fetch of the {what} was lost"))
 }
 
 impl<T> fmt::Debug for Renewed<T> {
@@ -238,6 +258,54 @@ mod tests {
         assert_eq!(numbers.asked.load(Ordering::SeqCst), 1, "a failure is not hammered");
         tokio::time::advance(FAILED_HOLD).await;
         assert_eq!(renewed.get().await.expect("a number").value, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_never_ends_is_given_up_and_the_next_one_starts() {
+        let (numbers, renewed) = numbers(LONG, Duration::from_secs(60));
+        let got = timeout(LONG, renewed.get()).await.expect("it does not wait for ever");
+        let error = got.map(|dated| dated.value).expect_err("nobody answers");
+        assert_eq!(error.kind, OriginErrorKind::Timeout, "{error}");
+        tokio::time::advance(FAILED_HOLD).await;
+        numbers.answers.add_permits(1);
+        assert_eq!(renewed.get().await.expect("a number").value, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fetch_that_is_lost_in_the_background_is_an_error_and_the_next_one_starts() {
+        let asked = AtomicUsize::new(0);
+        let renewed = Renewed::new("number", LONG, move || {
+            let value = asked.fetch_add(1, Ordering::SeqCst) + 1;
+            async move {
+                assert_ne!(value, 2, "lost");
+                Ok(Dated { value, expires: OffsetDateTime::now_utc() + LONG })
+            }
+        });
+        assert_eq!(renewed.get().await.expect("a number").value, 1);
+        lock(&renewed.state).present.as_mut().expect("a number").renew_after = OffsetDateTime::now_utc();
+        assert_eq!(renewed.get().await.expect("a number").value, 1, "the present one, while it is renewed");
+        while lock(&renewed.state).failed.is_none() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(RENEWAL_HOLD).await;
+        while renewed.get().await.expect("a number").value == 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(renewed.get().await.expect("a number").value, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_receiver_that_refuses_every_value_has_a_bounded_number_fetched() {
+        let (numbers, renewed) = numbers(LONG, Duration::from_secs(60));
+        numbers.answers.add_permits(100);
+        for _ in 0..50 {
+            let value = renewed.get().await.expect("a number").value;
+            renewed.discard(|present| *present == value);
+        }
+        assert_eq!(numbers.asked.load(Ordering::SeqCst), 2);
+        tokio::time::advance(DISCARD_HOLD).await;
+        renewed.discard(|_| true);
+        assert_eq!(renewed.get().await.expect("a number").value, 3);
     }
 
     #[tokio::test]

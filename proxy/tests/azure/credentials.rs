@@ -43,6 +43,13 @@ async fn a_sas_that_is_replaced_is_used_from_then_on_and_a_bad_one_is_not() {
     }
 }
 
+/// What an identity service answers instead of a token.
+enum Reply {
+    Status(u16),
+    /// The head of a token's answer, and nothing after it.
+    Stall,
+}
+
 /// An identity service that gives out numbered tokens, for as long as it is told.
 struct Identity {
     address: std::net::SocketAddr,
@@ -58,14 +65,15 @@ impl Drop for Identity {
 }
 
 impl Identity {
-    /// Answers with these statuses first, then with tokens.
-    async fn start(statuses: impl IntoIterator<Item = u16>) -> Self {
+    /// Answers with these first, then with tokens.
+    async fn start(replies: impl IntoIterator<Item = Reply>) -> Self {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (heads, mut statuses) = (Arc::clone(&asked), statuses.into_iter().collect::<VecDeque<u16>>());
+        let (heads, mut replies) = (Arc::clone(&asked), replies.into_iter().collect::<VecDeque<Reply>>());
         let serving = tokio::spawn(async move {
+            let mut stalled = Vec::new();
             while let Ok((mut stream, _)) = listener.accept().await {
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") {
@@ -77,15 +85,20 @@ impl Identity {
                     heads.push(String::from_utf8_lossy(&head).into_owned());
                     heads.len()
                 };
-                let status = statuses.pop_front().unwrap_or(200);
+                let reply = replies.pop_front().unwrap_or(Reply::Status(200));
+                let status = if let Reply::Status(status) = reply { status } else { 200 };
                 let body = format!(
                     r#"{{"access_token":"token-{count}","expires_on":"4102444800","token_type":"Bearer","resource":"x"}}"#
                 );
                 let length = body.len();
-                let text = format!(
-                    "HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                );
-                let _ = stream.write_all(text.as_bytes()).await;
+                let head =
+                    format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all(head.as_bytes()).await;
+                if matches!(reply, Reply::Stall) {
+                    stalled.push(stream);
+                    continue;
+                }
+                let _ = stream.write_all(body.as_bytes()).await;
             }
         });
         Self { address, asked, dir: tempfile::tempdir().expect("a folder"), serving }
@@ -136,10 +149,34 @@ async fn many_reads_ask_the_machines_identity_once() {
 
 #[tokio::test]
 async fn an_identity_that_is_refused_is_no_outage_of_storage_and_no_absence() {
-    let identity = Identity::start([400, 400, 400]).await;
+    let identity = Identity::start([400, 400, 400].map(Reply::Status)).await;
     let error = failure(&identity.account()).await;
     assert_eq!(error.kind, dataproxy_cache::OriginErrorKind::Denied, "{error}");
     assert!(error.message.contains("no managed identity's token"), "{error}");
+}
+
+#[tokio::test]
+async fn an_identity_that_goes_silent_inside_an_answer_is_given_up_and_asked_again() {
+    let identity = Identity::start([Reply::Stall]).await;
+    let account = Arc::new(identity.account());
+    let reading = tokio::spawn({
+        let account = Arc::clone(&account);
+        async move { failure(&account).await }
+    });
+    while identity.asked().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    let error = tokio::time::timeout(Duration::from_secs(1), reading).await;
+    let error = error.expect("it does not wait for ever").expect("no panic");
+    assert_eq!(error.kind, dataproxy_cache::OriginErrorKind::Timeout, "{error}");
+    // A failure is told for a moment.
+    tokio::time::advance(Duration::from_secs(2)).await;
+    tokio::time::resume();
+    let error = failure(&account).await;
+    assert!(error.message.contains("no connection"), "the token was had, storage was not: {error}");
+    assert_eq!(identity.asked().len(), 2);
 }
 
 #[test]
