@@ -18,13 +18,15 @@ pub(super) fn open(
     if let Some(endpoint) = endpoint {
         client_options.per_call_policies.push(Arc::new(Elsewhere { endpoint }));
     }
-    let options = ManagedIdentityCredentialOptions {
-        user_assigned_id: client_id.map(UserAssignedId::ClientId),
-        client_options,
-    };
-    let credential = ManagedIdentityCredential::new(Some(options))
-        .map_err(|error| CredentialError::Identity(error.to_string()))?;
-    Ok(Tokens::new("managed identity's token", credential))
+    Tokens::new("managed identity's token", move || {
+        let options = ManagedIdentityCredentialOptions {
+            user_assigned_id: client_id.clone().map(UserAssignedId::ClientId),
+            client_options: client_options.clone(),
+        };
+        ManagedIdentityCredential::new(Some(options))
+            .map(|credential| credential as _)
+            .map_err(|error| CredentialError::Identity(error.to_string()))
+    })
 }
 
 /// Sends the SDK's requests, whose address is fixed, to another machine.

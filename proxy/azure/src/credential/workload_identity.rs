@@ -24,13 +24,15 @@ pub(super) fn open(
         cloud.authority_host = authority.to_string();
         client_options.cloud = Some(Arc::new(cloud.into()));
     }
-    let options = WorkloadIdentityCredentialOptions {
-        credential_options: ClientAssertionCredentialOptions { client_options },
-        client_id,
-        tenant_id,
-        token_file_path: token_file,
-    };
-    let credential = WorkloadIdentityCredential::new(Some(options))
-        .map_err(|error| CredentialError::Identity(error.to_string()))?;
-    Ok(Tokens::new("workload identity's token", credential))
+    Tokens::new("workload identity's token", move || {
+        let options = WorkloadIdentityCredentialOptions {
+            credential_options: ClientAssertionCredentialOptions { client_options: client_options.clone() },
+            client_id: client_id.clone(),
+            tenant_id: tenant_id.clone(),
+            token_file_path: token_file.clone(),
+        };
+        WorkloadIdentityCredential::new(Some(options))
+            .map(|credential| credential as _)
+            .map_err(|error| CredentialError::Identity(error.to_string()))
+    })
 }
