@@ -24,7 +24,7 @@ use crate::renewed::{Dated, Renewed};
 const VERSION: &str = "2022-11-02";
 /// Life of a lent key; storage allows seven days.
 const LENT_LIFE: Duration = Duration::from_secs(6 * 3600);
-/// A lent key is renewed while it has this much left, which is also the longest life of a URL.
+/// A lent key is renewed while it has this much left. A URL ends with its key.
 const LENT_AHEAD: Duration = Duration::from_secs(2 * 3600);
 /// How long a URL waits for a lent key, where there is none yet.
 const LENT_WAIT: Duration = Duration::from_secs(5);
@@ -54,6 +54,26 @@ impl Signer {
                 }))
             }
         }
+    }
+
+    /// A signature over one blob, for `valid` or for as long as what signs is good.
+    async fn query(
+        &self,
+        endpoint: &Endpoint,
+        place: Place<'_>,
+        valid: Duration,
+    ) -> Result<Option<String>, OriginError> {
+        let expires = OffsetDateTime::now_utc() + valid;
+        Ok(match self {
+            Self::None => None,
+            Self::Own(key) => Some(Signed::new(endpoint, place, expires).by_account(&key.current())),
+            Self::Lent(lent) => {
+                let late = |_| OriginError::new(OriginErrorKind::Timeout, "no user delegation key in time");
+                let lent = tokio::time::timeout(LENT_WAIT, lent.get()).await.map_err(late)??;
+                // Storage refuses a URL that outlives its key.
+                Some(Signed::new(endpoint, place, expires.min(lent.expires)).by_lent(&lent.value))
+            }
+        })
     }
 }
 
@@ -102,20 +122,15 @@ async fn lend(service: Arc<BlobServiceClient>, account: String) -> Result<Dated<
 
 impl Account {
     /// A URL that lets anybody read `object`, and nothing else, for `valid`, or `None` if the credential cannot sign.
-    /// The blob is not looked at. The URL is a secret for as long as it is valid.
+    /// One that is signed with a lent key is good for as long as that is, if that is less. The blob is not looked at.
+    /// The URL is a secret for as long as it is valid.
     ///
     /// # Errors
     /// [`OriginError`] where no key is lent within 5 s, and for names of no blob.
     pub async fn sign(&self, object: &ObjectName, valid: Duration) -> Result<Option<Secret>, OriginError> {
         let place = place::of_blob(object)?;
-        let signed = Signed::new(&self.inner.endpoint, place, valid.min(LENT_AHEAD));
-        let query = match &self.inner.signer {
-            Signer::None => return Ok(None),
-            Signer::Own(key) => signed.by_account(&key.current()),
-            Signer::Lent(lent) => {
-                let late = |_| OriginError::new(OriginErrorKind::Timeout, "no user delegation key in time");
-                signed.by_lent(&tokio::time::timeout(LENT_WAIT, lent.get()).await.map_err(late)??.value)
-            }
+        let Some(query) = self.inner.signer.query(&self.inner.endpoint, place, valid).await? else {
+            return Ok(None);
         };
         let mut url = self.inner.endpoint.blob(place.container, place.blob);
         url.set_query(Some(&query));
@@ -131,10 +146,10 @@ struct Signed {
 }
 
 impl Signed {
-    fn new(endpoint: &Endpoint, place: Place<'_>, valid: Duration) -> Self {
+    fn new(endpoint: &Endpoint, place: Place<'_>, expires: OffsetDateTime) -> Self {
         Self {
             canonical: format!("/blob/{}/{}/{}", endpoint.account(), place.container, place.blob),
-            expires: seconds(OffsetDateTime::now_utc() + valid),
+            expires: seconds(expires),
             protocol: if endpoint.is_tls() { "https" } else { "https,http" },
         }
     }
@@ -207,14 +222,74 @@ fn seconds(time: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use azure_core::time::parse_rfc3339;
+
     use super::*;
 
     fn signed(url: &str) -> Signed {
         let endpoint = Endpoint::at_url(url, None).expect("an endpoint");
-        let mut signed =
-            Signed::new(&endpoint, Place { container: "c", blob: "/docker/x y" }, Duration::from_secs(60));
-        signed.expires = "2026-11-25T02:00:00Z".to_owned();
-        signed
+        let expires = parse_rfc3339("2026-11-25T02:00:00Z").expect("a time");
+        Signed::new(&endpoint, Place { container: "c", blob: "/docker/x y" }, expires)
+    }
+
+    /// A signer whose lent key is good for so long.
+    fn lent(life: Duration) -> Signer {
+        Signer::Lent(Renewed::new("user delegation key", LENT_AHEAD, move || async move {
+            let expires = OffsetDateTime::now_utc() + life;
+            let key = LentKey {
+                key: Key::new(b"key"),
+                object_id: "o".to_owned(),
+                tenant_id: "t".to_owned(),
+                starts: seconds(expires - LENT_LIFE),
+                expires: seconds(expires),
+                service: "b".to_owned(),
+                version: VERSION.to_owned(),
+            };
+            Ok(Dated { value: Arc::new(key), expires })
+        }))
+    }
+
+    fn value(query: &str, name: &str) -> OffsetDateTime {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let (_, value) = pairs.find(|(key, _)| key == name).expect(name);
+        parse_rfc3339(&value).expect("a time")
+    }
+
+    fn is_near(found: OffsetDateTime, expected: OffsetDateTime) -> bool {
+        (found - expected).abs() < Duration::from_secs(10)
+    }
+
+    #[tokio::test]
+    async fn a_url_is_good_for_as_long_as_was_asked_for_but_does_not_outlive_a_lent_key() {
+        let endpoint = Endpoint::at_url("https://acct.blob.core.windows.net", None).expect("an endpoint");
+        let place = Place { container: "c", blob: "x" };
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        for (life, asked) in [(6, 4), (1, 4), (1, 24)] {
+            let signed = lent(hours(life)).query(&endpoint, place, hours(asked)).await;
+            let query = signed.expect("no failure").expect("signed");
+            let (end, key_end) = (value(&query, "se"), value(&query, "ske"));
+            assert!(end <= key_end, "{end}, and the key {key_end}");
+            assert!(is_near(end, OffsetDateTime::now_utc() + hours(asked.min(life))), "{end}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_signed_with_the_accounts_key_is_good_for_a_whole_day_if_asked_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("key");
+        std::fs::write(&file, "c2VjcmV0LWtleS1vZi1ub2JvZHk=").expect("a file");
+        let settings = crate::Settings {
+            endpoint: Endpoint::at_url("http://127.0.0.1:1/acct", None).expect("an endpoint"),
+            credential: crate::Credential::SharedKey(crate::SecretSource::File(file)),
+            ca_file: None,
+        };
+        let account = Account::open(&settings, &mut crate::Transports::default()).expect("an account");
+        let day = Duration::from_secs(24 * 3600);
+        let url =
+            account.sign(&ObjectName::new("contoso/x"), day).await.expect("no failure").expect("signed");
+        let (_, query) = url.secret().split_once('?').expect("a query");
+        let end = value(query, "se");
+        assert!(is_near(end, OffsetDateTime::now_utc() + day), "{end}");
     }
 
     #[test]
