@@ -18,6 +18,7 @@ mod lingering;
 mod opening;
 mod place;
 mod plan;
+mod saving;
 mod supply;
 mod window;
 

@@ -12,9 +12,10 @@ use super::ending::End;
 use super::jobs::{Job, Part, hash, keep, open_file};
 use super::opening::{Begun, Opened, open};
 use super::plan::Wait;
+use super::saving::PERSIST_EVERY;
 use super::supply::{Flight, Flights};
 use super::{Fill, FillStatus, State, Window, wake_all};
-use crate::blob::{Blob, Standing};
+use crate::blob::Blob;
 use crate::disk::BlobFile;
 use crate::fetch::Event;
 use crate::tiers::Tiers;
@@ -23,9 +24,6 @@ use crate::{Bypass, CacheError, Source};
 
 /// Blocks hashed by one job at most: a long hop pays, but a verdict should not wait behind it.
 const HASH_BATCH: u32 = 8;
-
-/// A meta file is written when a fill has nothing to do, and after so many new blocks, so that a crash in a long fill does not cost all of it.
-const PERSIST_EVERY: u32 = 64;
 
 /// Starts the task of a fill.
 pub(crate) fn start(tiers: &Arc<Tiers>, fill: Arc<Fill>, source: &Source) {
@@ -163,34 +161,6 @@ impl Engine {
         let held = self.fill.state().window.as_ref().map_or(0, Window::bytes);
         self.tiers.counters.fill_bytes.add(held);
         self.tiers.counters.fill_bytes.sub(self.counted);
-    }
-
-    /// Keeps what is sound after an error, and nothing of what is not.
-    async fn give_up(&mut self, error: &CacheError) {
-        if matches!(error, CacheError::Mismatch(_) | CacheError::Changed) {
-            self.blob.condemn(error.clone());
-            let (tiers, blob) = (Arc::clone(&self.tiers), Arc::clone(&self.blob));
-            let removal = self.tiers.runtime.spawn_blocking(move || tiers.remove(&blob));
-            // It fails only if the process ends.
-            let _removed = removal.await;
-        } else {
-            self.persist().await;
-        }
-    }
-
-    /// Writes down what is on disk, or takes the blob off it if that is nothing.
-    async fn persist(&mut self) {
-        let Some(disk) = self.tiers.disk.clone() else { return };
-        let nothing = {
-            let holdings = self.blob.holdings();
-            holdings.standing == Standing::Listed && holdings.on_disk.count() == 0
-        };
-        if std::mem::take(&mut self.unsaved) > 0 || nothing {
-            let blob = Arc::clone(&self.blob);
-            let write = move || if nothing { disk.remove(&blob) } else { disk.persist(&blob) };
-            // It fails only if the process ends.
-            let _written = self.tiers.runtime.spawn_blocking(write).await;
-        }
     }
 
     /// Works until the fill is over or nobody wants more of it.
@@ -408,18 +378,6 @@ impl Engine {
             Job::Persisted => {}
         }
         Ok(())
-    }
-
-    /// Has the meta file written, if there is news.
-    fn save(&mut self) {
-        let Some(disk) = self.tiers.disk.clone().filter(|_| self.unsaved > 0) else { return };
-        self.unsaved = 0;
-        let blob = Arc::clone(&self.blob);
-        let work = move || {
-            disk.persist(&blob);
-            Job::Persisted
-        };
-        self.jobs.spawn_blocking_on(work, &self.tiers.runtime);
     }
 
     fn count_bytes(&mut self) {
