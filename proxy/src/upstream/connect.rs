@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
-use super::network::Reach;
+use super::network::{Home, Network};
 
 /// How long one address has to accept a connection and, for TLS, to shake hands.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,6 +31,12 @@ pub(super) enum ConnectError {
     /// The name leads nowhere where an upstream may lead.
     #[error("{0} leads to an address that the upstream must not lead to")]
     Forbidden(String),
+    /// The upstream's own name leads where only an address, or `localhost`, in its URL may lead.
+    #[error(
+        "the upstream {0} resolves to this machine, the link or a metadata service, which its name must not lead to; \
+         if that is meant, localhost or the address is allowed in its url"
+    )]
+    Home(String),
     /// The name does not resolve.
     #[error("{host} does not resolve: {error}")]
     Resolve {
@@ -63,15 +69,16 @@ pub(super) enum ConnectError {
 /// Makes connections for one upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    home: Authority,
-    reach: Arc<Reach>,
+    authority: Authority,
+    home: Home,
     tls: Arc<rustls::ClientConfig>,
 }
 
 impl Connector {
     /// For the upstream at `home`.
     pub(super) fn new(home: Authority, tls: rustls::ClientConfig) -> Self {
-        Self { home, reach: Arc::default(), tls: Arc::new(tls) }
+        let (authority, home) = (home.clone(), Home::of(home.host()));
+        Self { authority, home, tls: Arc::new(tls) }
     }
 
     async fn connect(self, uri: Uri) -> Result<Socket, ConnectError> {
@@ -79,8 +86,8 @@ impl Connector {
         let authority = uri.authority().ok_or_else(no_address)?;
         let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let socket = self.open(host, port, *authority == self.home).await?;
+        let host = bare(authority);
+        let socket = self.open(host, port, *authority == self.authority).await?;
         // Requests are small and waited for; a response's size is the sender's concern.
         let _ = socket.set_nodelay(true);
         if !is_tls {
@@ -95,10 +102,17 @@ impl Connector {
 
     /// A connection to the first address that accepts, of those that may be connected to.
     async fn open(&self, host: &str, port: u16, is_home: bool) -> Result<TcpStream, ConnectError> {
-        let resolved = lookup_host((host, port)).await;
-        let resolved = resolved.map_err(|error| ConnectError::Resolve { host: host.to_owned(), error })?;
-        let mut last = ConnectError::Forbidden(host.to_owned());
-        for address in resolved.filter(|address| self.reach.allows(address.ip(), is_home)) {
+        let resolved = resolve(host, port).await?;
+        let (allowed, forbidden): (Vec<_>, ConnectError) = if is_home {
+            let here = resolved.into_iter().filter(|address| self.home.lies_at(address.ip()));
+            (here.collect(), ConnectError::Home(host.to_owned()))
+        } else {
+            let home = self.addresses(&resolved).await;
+            let led = resolved.into_iter().filter(|address| self.home.leads_to(address.ip(), &home));
+            (led.collect(), ConnectError::Forbidden(host.to_owned()))
+        };
+        let mut last = forbidden;
+        for address in allowed {
             let error = match timeout(PATIENCE, TcpStream::connect(address)).await {
                 Ok(Ok(socket)) => return Ok(socket),
                 Ok(Err(error)) => error,
@@ -108,6 +122,27 @@ impl Connector {
         }
         Err(last)
     }
+
+    /// Where the upstream lies now, as far as that matters for where it leads to.
+    async fn addresses(&self, led_to: &[SocketAddr]) -> Vec<IpAddr> {
+        if led_to.iter().all(|address| Network::of(address.ip()) == Network::Public) {
+            return Vec::new();
+        }
+        // A name that does not resolve leads nowhere.
+        let home = resolve(bare(&self.authority), 0).await.unwrap_or_default();
+        home.iter().map(SocketAddr::ip).collect()
+    }
+}
+
+/// A host as it is resolved, without the brackets of an IPv6 address.
+fn bare(authority: &Authority) -> &str {
+    authority.host().trim_start_matches('[').trim_end_matches(']')
+}
+
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    let resolved = lookup_host((host, port)).await;
+    let resolved = resolved.map_err(|error| ConnectError::Resolve { host: host.to_owned(), error })?;
+    Ok(resolved.collect())
 }
 
 impl tower::Service<Uri> for Connector {

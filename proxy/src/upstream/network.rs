@@ -1,13 +1,12 @@
 //! Which addresses an upstream may lead this node to.
 //!
 //! An upstream names further hosts: its token service, and the storage that it redirects to. Names prove nothing, so
-//! the addresses that they resolve to are judged, at the moment of connecting: a public address is fine, and so is one of
-//! a network that the upstream itself lies in. Anything else (this machine, its neighbours on the link, the metadata
-//! service of a cloud, a private network) is not connected to.
+//! the addresses that they resolve to are judged, at the moment of connecting: a public address is fine, and a private one
+//! if the upstream itself lies in a private network at that moment. This machine is connected to only if the upstream's
+//! URL says so, by `localhost` or an address. The link and the metadata services of clouds are not connected to, whatever a
+//! name resolves to: only an address that stands in the URL itself is.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
 
 /// A kind of network that an address belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +33,7 @@ impl Network {
             IpAddr::V4(address) => Self::of_v4(address),
             IpAddr::V6(address) => match embedded(address) {
                 Some(inner) => Self::of_v4(inner),
+                None if is_local_translation(address) => Self::of_local_translation(address),
                 None => Self::of_v6(address),
             },
         }
@@ -59,7 +59,7 @@ impl Network {
             Self::Loopback
         } else if address.is_unicast_link_local() || address == METADATA_V6 {
             Self::Link
-        } else if address.is_unique_local() {
+        } else if address.is_unique_local() || is_site_local(address) {
             Self::Private
         } else if address.is_unspecified() || address.is_multicast() {
             Self::Nowhere
@@ -67,6 +67,36 @@ impl Network {
             Self::Public
         }
     }
+
+    /// Where in such an address the IPv4 one stands is its network's own affair (RFC 6052, 2.2), so wherever it may stand
+    /// it must not be one that nobody is led to.
+    fn of_local_translation(address: Ipv6Addr) -> Self {
+        let bits = address.to_bits();
+        let places = [
+            ((bits >> 64) & 0xffff) << 16 | ((bits >> 40) & 0xffff),
+            ((bits >> 64) & 0xff) << 24 | ((bits >> 32) & 0xff_ffff),
+            (bits >> 24) & 0xffff_ffff,
+            bits & 0xffff_ffff,
+        ];
+        let inner = places.map(|place| Self::of_v4(Ipv4Addr::from_bits(place as u32)));
+        if inner.iter().any(|inner| matches!(inner, Self::Loopback | Self::Link)) {
+            Self::Link
+        } else {
+            Self::Private
+        }
+    }
+}
+
+/// Site-local (RFC 3879): deprecated, and routed all the same.
+fn is_site_local(address: Ipv6Addr) -> bool {
+    let [first, ..] = address.segments();
+    first & 0xffc0 == 0xfec0
+}
+
+/// NAT64 with a prefix of a network's own (RFC 8215).
+fn is_local_translation(address: Ipv6Addr) -> bool {
+    let [a, b, c, ..] = address.segments();
+    [a, b, c] == [0x64, 0xff9b, 1]
 }
 
 /// The IPv4 address behind one of a translator: NAT64 (RFC 6052), 6to4 (RFC 3056), or IPv4-compatible.
@@ -81,21 +111,47 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The networks that an upstream itself has been found in, which are those that it may lead to.
-#[derive(Debug, Default)]
-pub(super) struct Reach {
-    home: Mutex<HashSet<Network>>,
+/// What an upstream's URL says of where it lies. A name's addresses are whatever DNS says at the time, so nothing is
+/// remembered of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// This very address.
+    Address(IpAddr),
+    /// This machine.
+    Localhost,
+    /// Wherever a name leads.
+    Name,
 }
 
-impl Reach {
-    /// Whether `address` may be connected to; `is_home` if it is the upstream's own, which its operator has chosen.
-    pub(super) fn allows(&self, address: IpAddr, is_home: bool) -> bool {
-        let network = Network::of(address);
-        let mut home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_home {
-            home.insert(network);
+impl Home {
+    /// Reads the host of an upstream's URL.
+    pub(super) fn of(host: &str) -> Self {
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Self::Address(address.to_canonical());
         }
-        network == Network::Public || home.contains(&network)
+        let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        if name == "localhost" || name.ends_with(".localhost") { Self::Localhost } else { Self::Name }
+    }
+
+    /// Whether the upstream itself may be connected to at `address`.
+    pub(super) fn lies_at(self, address: IpAddr) -> bool {
+        match Network::of(address) {
+            Network::Public | Network::Private => true,
+            Network::Loopback if self == Self::Localhost => true,
+            _ => self == Self::Address(address.to_canonical()),
+        }
+    }
+
+    /// Whether the upstream, which has the addresses `home` now, may lead to `address`.
+    pub(super) fn leads_to(self, address: IpAddr, home: &[IpAddr]) -> bool {
+        let is_home_in = |network| home.iter().any(|home| Network::of(*home) == network);
+        match Network::of(address) {
+            Network::Public => true,
+            Network::Private => is_home_in(Network::Private),
+            Network::Loopback => self != Self::Name && is_home_in(Network::Loopback),
+            Network::Link | Network::Nowhere => self == Self::Address(address.to_canonical()),
+        }
     }
 }
 
@@ -125,6 +181,14 @@ mod tests {
             ("192.168.1.1", Network::Private),
             ("100.64.0.1", Network::Private),
             ("fd12::1", Network::Private),
+            ("fec0::1", Network::Private),
+            ("feff::1", Network::Private),
+            ("64:ff9b:1::808:808", Network::Private),
+            ("64:ff9b:1::a9fe:a9fe", Network::Link),
+            ("64:ff9b:1:a9fe:a9:fe00::", Network::Link),
+            ("64:ff9b:1:a9:fe:a9fe::", Network::Link),
+            ("64:ff9b:1:0:a9:fea9:fe00:0", Network::Link),
+            ("64:ff9b:1::7f00:1", Network::Link),
             ("0.0.0.0", Network::Nowhere),
             ("::", Network::Nowhere),
             ("224.0.0.1", Network::Nowhere),
@@ -139,15 +203,48 @@ mod tests {
         }
     }
 
+    fn of(address: &str) -> IpAddr {
+        address.parse().expect(address)
+    }
+
     #[test]
     fn an_upstream_leads_to_the_internet_and_to_its_own_kind_of_network_alone() {
-        let of = |address: &str| address.parse::<IpAddr>().expect(address);
-        let reach = Reach::default();
-        assert!(!reach.allows(of("10.0.0.9"), false), "nothing is known of the upstream yet");
-        assert!(reach.allows(of("10.0.0.1"), true));
-        assert!(reach.allows(of("10.0.0.9"), false) && reach.allows(of("8.8.8.8"), false));
+        let leads = |to: &str, home: &[IpAddr]| Home::Name.leads_to(of(to), home);
+        assert!(!leads("10.0.0.9", &[]), "nothing is known of the upstream");
+        assert!(!leads("10.0.0.9", &[of("8.8.8.8")]));
+        assert!(leads("10.0.0.9", &[of("8.8.8.8"), of("10.0.0.1")]) && leads("8.8.8.8", &[]));
+        assert!(!leads("10.0.0.9", &[of("8.8.8.8")]), "what a name once resolved to counts no more");
         for address in ["127.0.0.1", "169.254.169.254", "fe80::1", "0.0.0.0"] {
-            assert!(!reach.allows(of(address), false), "{address}");
+            assert!(!leads(address, &[of("10.0.0.1")]), "{address}");
+            assert!(!leads(address, &[of(address)]), "{address}, where DNS says that the upstream lies too");
         }
+    }
+
+    #[test]
+    fn this_machine_and_the_link_are_the_upstream_only_if_its_url_says_so() {
+        for (host, home) in [
+            ("127.0.0.1", Home::Address(of("127.0.0.1"))),
+            ("[::1]", Home::Address(of("::1"))),
+            ("[::ffff:10.0.0.1]", Home::Address(of("10.0.0.1"))),
+            ("LocalHost.", Home::Localhost),
+            ("registry.localhost", Home::Localhost),
+            ("localhost.example", Home::Name),
+            ("registry.example", Home::Name),
+        ] {
+            assert_eq!(Home::of(host), home, "{host}");
+        }
+        for address in ["127.0.0.1", "::1", "169.254.169.254", "168.63.129.16", "fe80::1", "0.0.0.0"] {
+            assert!(!Home::Name.lies_at(of(address)), "{address}");
+            let literal = Home::of(address);
+            assert!(literal.lies_at(of(address)), "{address}");
+        }
+        assert!(Home::Name.lies_at(of("10.0.0.1")) && Home::Name.lies_at(of("8.8.8.8")));
+        assert!(Home::Localhost.lies_at(of("::1")) && !Home::Localhost.lies_at(of("169.254.169.254")));
+        let machine = Home::of("127.0.0.1");
+        assert!(machine.leads_to(of("127.0.0.2"), &[of("127.0.0.1")]));
+        assert!(!machine.leads_to(of("169.254.169.254"), &[of("127.0.0.1")]));
+        let link = Home::of("169.254.1.1");
+        assert!(link.leads_to(of("169.254.1.1"), &[of("169.254.1.1")]), "itself, at another port");
+        assert!(!link.leads_to(of("169.254.169.254"), &[of("169.254.1.1")]));
     }
 }

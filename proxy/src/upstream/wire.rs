@@ -256,7 +256,7 @@ fn unsent(error: &hyper_util::client::legacy::Error, uri: &Uri) -> OriginError {
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<ConnectError>() {
             let kind = match refused {
-                ConnectError::Forbidden(_) | ConnectError::Address(_) => OriginErrorKind::Protocol,
+                ConnectError::Forbidden(_) | ConnectError::Home(_) | ConnectError::Address(_) => OriginErrorKind::Protocol,
                 _ => OriginErrorKind::Unavailable,
             };
             return OriginError::new(kind, refused.to_string());

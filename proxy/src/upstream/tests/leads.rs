@@ -113,6 +113,23 @@ async fn addresses_are_judged_after_a_name_is_resolved() {
     assert!(target.seen().is_empty());
 }
 
+#[tokio::test]
+async fn a_name_that_resolves_to_this_machine_is_no_upstream() {
+    let target = Scripted::start().await;
+    // The resolver reads this as 127.0.0.1, and it is no address that a URL would be read for.
+    let url = Url::parse(&format!("http://127.1:{}", target.addr.port())).expect("a URL");
+    let upstream = open(&Settings { url, ..settings(target.addr) });
+    let (prefix, repository) = (Prefix::default(), "library/app".parse().expect("a repository"));
+    let place = Place { container: "", prefix: &prefix, repository: &repository };
+    let claim = Claim::Tag("v1".parse().expect("a tag"));
+    let error = upstream.find(place, &claim).await.expect_err("this machine by another name");
+    assert_eq!(error.kind, OriginErrorKind::Protocol, "{error}");
+    assert!(error.to_string().contains("localhost or the address is allowed"), "{error}");
+    assert!(target.seen().is_empty());
+    // The address itself, as a URL may say it, is the operator's word.
+    assert_eq!(open(&settings(target.addr)).find(place, &claim).await.expect("an answer"), Found::Absent);
+}
+
 #[test]
 fn https_leads_to_nothing_but_https() {
     let url = Url::parse("https://registry.example").expect("a URL");
