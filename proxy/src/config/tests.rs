@@ -155,6 +155,10 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
             "/etc/dataproxy/node.toml:10: accounts.hub.password_env: set beside password_file; a password has one place",
         ),
         (
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\nusername = \"me\"\npassword_env = \"\"",
+            "/etc/dataproxy/node.toml:10: accounts.hub.password_env: not a name of an environment variable; the name of the one",
+        ),
+        (
             "[accounts.hub]\nkind = \"registry\"\nurl = \"http://a\"\nca_file = \"ca.pem\"",
             "/etc/dataproxy/node.toml:9: accounts.hub.ca_file: set, but the url is not https; there is nobody to vouch for",
         ),
@@ -174,6 +178,21 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
     ] {
         let error = error_of(more);
         assert!(error.starts_with(message), "{more}\n  is reported as {error}\n  instead of     {message}");
+    }
+}
+
+#[test]
+fn a_password_in_place_of_its_variables_name_is_refused_and_not_repeated() {
+    for password in ["canary=", "canary\\u0000"] {
+        let more = format!(
+            "[accounts.hub]\nkind = \"registry\"\nurl = \"https://a\"\nusername = \"me\"\npassword_env = \"{password}\""
+        );
+        let error = error_of(&more);
+        assert!(
+            error.contains("accounts.hub.password_env: not a name of an environment variable"),
+            "{error}"
+        );
+        assert!(!error.contains("canary"), "{error}");
     }
 }
 

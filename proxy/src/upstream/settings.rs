@@ -104,9 +104,9 @@ pub enum SetupError {
         /// Why.
         error: std::io::Error,
     },
-    /// The password's variable is not set.
-    #[error("password_env: {0} is not set in the environment, or is not text")]
-    PasswordEnvironment(String),
+    /// The password's variable is not set. What stands there may be the password itself, so it is not told.
+    #[error("password_env: the variable that it names is not set in the environment, or is not text")]
+    PasswordEnvironment,
     /// The password cannot be used.
     #[error("the password is empty; a file or variable with the password or access token is needed")]
     PasswordEmpty,
@@ -125,7 +125,7 @@ impl Login {
             PasswordFrom::File(path) => std::fs::read_to_string(path)
                 .map_err(|error| SetupError::PasswordFile { path: path.clone(), error })?,
             PasswordFrom::Environment(name) => {
-                std::env::var(name).map_err(|_| SetupError::PasswordEnvironment(name.clone()))?
+                std::env::var(name).map_err(|_| SetupError::PasswordEnvironment)?
             }
         };
         let password = password.trim_end_matches(['\r', '\n']);
@@ -180,5 +180,8 @@ mod tests {
         assert!(matches!(login.basic(), Err(SetupError::PasswordEmpty)));
         std::fs::remove_file(&path).expect("a file");
         assert!(login.basic().expect_err("no file").to_string().contains("password_file"));
+        let pasted = Login { password: PasswordFrom::Environment("canary".to_owned()), ..login };
+        let error = pasted.basic().expect_err("no variable").to_string();
+        assert!(error.contains("password_env") && !error.contains("canary"), "{error}");
     }
 }

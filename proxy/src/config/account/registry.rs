@@ -28,6 +28,11 @@ pub(super) fn settings(section: AccountSection, at: &Place<'_>) -> Result<Settin
             return Err(at.invalid("password_env", "set beside password_file; a password has one place"));
         }
         (Some(file), None) => Some(PasswordFrom::File(at.folder.join(file))),
+        (None, Some(name)) if name.is_empty() || name.contains(['=', '\0']) => {
+            // What stands there may be the password itself.
+            let message = "not a name of an environment variable; the name of the one that holds the password is allowed";
+            return Err(at.invalid("password_env", message));
+        }
         (None, Some(name)) => Some(PasswordFrom::Environment(name)),
         (None, None) => None,
     };
