@@ -15,7 +15,7 @@ use dataproxy_cache::{
 use dataproxy_router_api::AccountName;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::value::RawValue;
 
 use crate::holdings::{Claim, Found, Holdings, Partial, Place, ReferrersLists, Referring, TagPage};
@@ -30,12 +30,14 @@ mod connect;
 mod failure;
 mod lists;
 mod network;
+mod proof;
 mod read;
 mod settings;
 mod token;
 mod wire;
 
 use failure::{collect, failure, is_html};
+use proof::Proof;
 use read::MANIFEST_TYPES;
 pub use settings::{Login, PasswordFrom, Settings, SetupError, Url};
 use token::Tokens;
@@ -49,6 +51,8 @@ const AT_HAND_BYTES: u64 = 16 << 20;
 /// How long a redirect is remembered, less than what any registry signs for; and how many are.
 const LEAD_LIFE: Duration = Duration::from_secs(60);
 const LEADS: u64 = 4096;
+/// Least of a blob that can be asked for.
+const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
 /// One upstream registry.
 #[derive(Debug)]
@@ -115,51 +119,82 @@ impl Upstream {
         self.wire.follow(&ask, Some(&other)).await
     }
 
-    /// HEAD of a manifest or blob, where the upstream knows HEAD; GET where it does not.
-    async fn look(
-        &self,
-        kind: &'static str,
-        path: String,
-        repository: String,
-    ) -> Result<Answer, OriginError> {
-        let is_blob = kind == "blob";
-        let mut headers = HeaderMap::new();
-        if !is_blob {
-            headers.insert(header::ACCEPT, MANIFEST_TYPES);
-        }
-        let ask =
-            Ask { method: Method::HEAD, path, repository, kind, headers, pin: None, storage_is_yes: is_blob };
+    /// HEAD of a manifest, where the upstream knows HEAD; GET where it does not.
+    async fn look(&self, path: String, repository: String) -> Result<Answer, OriginError> {
+        let headers = HeaderMap::from_iter([(header::ACCEPT, MANIFEST_TYPES)]);
+        let ask = Ask { method: Method::HEAD, path, repository, kind: "manifest", headers, pin: None };
         let answer = self.ask(ask.clone()).await?;
-        if is_blob || answer.status() != StatusCode::METHOD_NOT_ALLOWED {
+        if answer.status() != StatusCode::METHOD_NOT_ALLOWED {
             return Ok(answer);
         }
         self.ask(Ask { method: Method::GET, ..ask }).await
     }
 
     async fn blob_of(&self, repository: String, digest: &Digest) -> Result<Found, OriginError> {
-        let answer = self.look("blob", format!("/v2/{repository}/blobs/{digest}"), repository).await?;
-        match answer.status() {
-            status if status.is_success() || status.is_redirection() => Ok(Found::Digest(digest.clone())),
-            _ => absent_or(answer).await,
+        let object = ObjectName::new(format!("{repository}/blobs/{digest}"));
+        let path = format!("/v2/{}", object.as_str());
+        let (method, headers) = (Method::HEAD, HeaderMap::new());
+        let by_head = Ask { method, path, repository, kind: "blob", headers, pin: None };
+        let answer = self.ask(by_head.clone()).await?;
+        match Proof::of(&answer, digest)? {
+            Proof::Yes => return Ok(Found::Digest(digest.clone())),
+            Proof::Refusal => return absent_or(answer).await,
+            Proof::Unclear => drop(answer),
+        }
+        // The registry is asked anew, as what it signs for one method is not good for the other.
+        let headers = HeaderMap::from_iter([(header::RANGE, FIRST_BYTE)]);
+        let answer = self.ask(Ask { method: Method::GET, headers, ..by_head }).await?;
+        match Proof::of(&answer, digest)? {
+            Proof::Yes => {
+                self.remember(&object, &answer);
+                // A blob that comes whole is not waited for.
+                if answer.status() != StatusCode::OK {
+                    wire::read_rest(answer.response).await;
+                }
+                Ok(Found::Digest(digest.clone()))
+            }
+            Proof::Unclear if answer.status().is_success() => {
+                Err(proof::something_else("nothing that shows it to be a blob"))
+            }
+            Proof::Unclear | Proof::Refusal => absent_or(answer).await,
         }
     }
 
     async fn manifest_of(&self, repository: String, digest: &Digest) -> Result<Found, OriginError> {
-        if self.shown.contains_key(&manifest_object(&repository, digest)) {
+        let object = manifest_object(&repository, digest);
+        if self.shown.contains_key(&object) {
             return Ok(Found::Digest(digest.clone()));
         }
-        let answer =
-            self.look("manifest", format!("/v2/{repository}/manifests/{digest}"), repository).await?;
-        match answer.status() {
-            StatusCode::OK if is_html(&answer) => Err(no_manifest("a page for people")),
-            StatusCode::OK => Ok(Found::Digest(digest.clone())),
-            _ => absent_or(answer).await,
+        let path = format!("/v2/{}", object.as_str());
+        let answer = self.look(path.clone(), repository.clone()).await?;
+        if answer.status() != StatusCode::OK {
+            return absent_or(answer).await;
+        }
+        if is_html(&answer) {
+            return Err(no_manifest("a page for people"));
+        }
+        if !proof::says(&answer, digest)? && !answer.is_registrys(digest) {
+            // No registry's word, so the bytes have to speak.
+            let bytes = self.fetch(path, &repository).await?;
+            if Digest::of(digest.algorithm(), &bytes) != *digest {
+                return Err(no_manifest("one with another digest"));
+            }
+            self.shown.insert(object, Some(bytes));
+        }
+        Ok(Found::Digest(digest.clone()))
+    }
+
+    /// Keeps where the upstream has led to for an object's content, for the reads that follow.
+    fn remember(&self, object: &ObjectName, answer: &Answer) {
+        // What the upstream leads to at its own host may want to be shown something, which no lead is.
+        if let Some(lead) = answer.lead.clone().filter(|_| !answer.is_home) {
+            self.leads.insert(object.clone(), lead);
         }
     }
 
     async fn tagged(&self, repository: String, tag: &Tag) -> Result<Found, OriginError> {
         let path = format!("/v2/{repository}/manifests/{tag}");
-        let answer = self.look("manifest", path.clone(), repository.clone()).await?;
+        let answer = self.look(path.clone(), repository.clone()).await?;
         if answer.status() != StatusCode::OK {
             return absent_or(answer).await;
         }
@@ -185,8 +220,7 @@ impl Upstream {
     async fn fetch(&self, path: String, repository: &str) -> Result<Bytes, OriginError> {
         let headers = HeaderMap::from_iter([(header::ACCEPT, MANIFEST_TYPES)]);
         let (method, repository) = (Method::GET, repository.to_owned());
-        let ask =
-            Ask { method, path, repository, kind: "manifest", headers, pin: None, storage_is_yes: false };
+        let ask = Ask { method, path, repository, kind: "manifest", headers, pin: None };
         let answer = self.ask(ask).await?;
         if answer.status() != StatusCode::OK {
             return Err(failure(answer).await);

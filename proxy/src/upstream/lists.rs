@@ -29,7 +29,7 @@ struct Index {
 fn ask(repository: &str, path: String, kind: &'static str) -> Ask {
     let repository = repository.to_owned();
     let (headers, method) = (HeaderMap::new(), Method::GET);
-    Ask { method, path, repository, kind, headers, pin: None, storage_is_yes: false }
+    Ask { method, path, repository, kind, headers, pin: None }
 }
 
 /// A page of tags; `None` if the upstream has no such repository.

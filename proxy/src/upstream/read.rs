@@ -89,7 +89,6 @@ pub(super) async fn read(
             kind: if of.is_manifest { "manifest" } else { "blob" },
             headers,
             pin: pin.and_then(host_and_etag),
-            storage_is_yes: false,
         },
     )
     .await?;
@@ -126,8 +125,8 @@ async fn answer(upstream: &Upstream, object: &ObjectName, ask: Ask) -> Result<An
         }
     }
     let answer = upstream.ask(ask).await?;
-    if let Some(lead) = answer.lead.clone().filter(|_| serves(answer.status())) {
-        upstream.leads.insert(object.clone(), lead);
+    if serves(answer.status()) {
+        upstream.remember(object, &answer);
     }
     Ok(answer)
 }
@@ -178,12 +177,12 @@ fn version(answer: &Answer, digest: &str, pin: Option<&ETag>) -> Result<ETag, Or
 }
 
 /// `bytes */5000`
-fn unsatisfied(text: &str) -> Option<u64> {
+pub(super) fn unsatisfied(text: &str) -> Option<u64> {
     text.trim().strip_prefix("bytes")?.trim_start().strip_prefix("*/")?.parse().ok()
 }
 
 /// `bytes 0-499/5000`
-fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+pub(super) fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
     let (range, size) = text.trim().strip_prefix("bytes")?.trim_start().split_once('/')?;
     let (first, last) = range.split_once('-')?;
     let (first, last, size): (u64, u64, u64) = (first.parse().ok()?, last.parse().ok()?, size.parse().ok()?);

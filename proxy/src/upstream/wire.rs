@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dataproxy_cache::{OriginError, OriginErrorKind};
+use dataproxy_cache::{Digest, OriginError, OriginErrorKind};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -46,9 +46,6 @@ pub(super) struct Ask {
     pub(super) headers: HeaderMap,
     /// `If-Match`, and the host that it is for: another host has versions of its own.
     pub(super) pin: Option<(String, HeaderValue)>,
-    /// Whether a redirect to storage is itself the answer: the registry has looked, and what is signed for GET may not
-    /// be asked by HEAD. One that leads to another registry is followed all the same.
-    pub(super) storage_is_yes: bool,
 }
 
 /// An answer, and who gave it.
@@ -58,7 +55,7 @@ pub(super) struct Answer {
     pub(super) from: Authority,
     /// Whether the upstream itself gave it, and not a host that it has redirected to.
     pub(super) is_home: bool,
-    /// Where the upstream has redirected to, if it has.
+    /// Where the upstream has redirected to, if it has; which may be a place of its own.
     pub(super) lead: Option<Lead>,
 }
 
@@ -72,7 +69,19 @@ impl fmt::Debug for Lead {
     }
 }
 
+impl Lead {
+    /// Whether it leads to where a registry has this digest, and not to storage or a page.
+    fn is_registrys(&self, digest: &Digest) -> bool {
+        self.0.path().starts_with("/v2/") && self.0.path().ends_with(&format!("/{digest}"))
+    }
+}
+
 impl Answer {
+    /// Whether a registry says this, be it the one asked or another that it has led to.
+    pub(super) fn is_registrys(&self, digest: &Digest) -> bool {
+        self.lead.as_ref().is_none_or(|lead| lead.is_registrys(digest))
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.response.status()
     }
@@ -202,7 +211,7 @@ impl Wire {
         mut uri: Uri,
         authorization: Option<&HeaderValue>,
     ) -> Result<Answer, OriginError> {
-        for _ in 0..=REDIRECTS_MAX {
+        for redirects in 0..=REDIRECTS_MAX {
             let mut headers = ask.headers.clone();
             let is_home = self.is_home(&uri);
             if let Some(authorization) = authorization.filter(|_| is_home) {
@@ -218,13 +227,10 @@ impl Wire {
             let next = match redirect(&response) {
                 Some(location) => self.resolve(location, &uri)?,
                 None => {
-                    let lead = (!is_home).then(|| Lead(uri.clone()));
+                    let lead = (redirects > 0).then_some(Lead(uri));
                     return Ok(Answer { response, from, is_home, lead });
                 }
             };
-            if ask.storage_is_yes && !next.path().starts_with("/v2/") {
-                return Ok(Answer { response, from, is_home, lead: None });
-            }
             read_rest(response).await;
             uri = next;
         }
@@ -244,7 +250,7 @@ fn redirect(response: &Response<Incoming>) -> Option<&str> {
 }
 
 /// Reads what is left of a small body, so that its connection can be used again. Nothing depends on it.
-async fn read_rest(response: Response<Incoming>) {
+pub(super) async fn read_rest(response: Response<Incoming>) {
     let rest = Limited::new(response.into_body(), REST_MAX).collect();
     let _ = timeout(REST_PATIENCE, rest).await;
 }
@@ -256,7 +262,9 @@ fn unsent(error: &hyper_util::client::legacy::Error, uri: &Uri) -> OriginError {
     while let Some(inner) = cause {
         if let Some(refused) = inner.downcast_ref::<ConnectError>() {
             let kind = match refused {
-                ConnectError::Forbidden(_) | ConnectError::Home(_) | ConnectError::Address(_) => OriginErrorKind::Protocol,
+                ConnectError::Forbidden(_) | ConnectError::Home(_) | ConnectError::Address(_) => {
+                    OriginErrorKind::Protocol
+                }
                 _ => OriginErrorKind::Unavailable,
             };
             return OriginError::new(kind, refused.to_string());

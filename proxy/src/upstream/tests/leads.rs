@@ -21,16 +21,73 @@ async fn a_redirect_to_storage_is_followed_and_credentials_stay_behind() {
         None,
         move |_| redirect(&to),
     );
-    assert_eq!(here.blob(&digest).await, Ok(Found::Digest(digest.clone())), "the registry has looked");
-    assert!(storage.seen().is_empty(), "what is signed for GET is not asked by HEAD");
+    assert_eq!(here.blob(&digest).await, Ok(Found::Digest(digest.clone())));
+    assert_eq!(storage.asked("HEAD", "/bucket/blob").len(), 1, "what it leads to is looked at");
     assert!(here.pull(&cache().await, &digest).await.expect("whole") == content);
     let seen = storage.seen();
-    assert_eq!(seen.len(), 2);
+    assert_eq!(seen.len(), 3);
     assert_eq!(here.registry.asked("GET", "/blobs/").len(), 1, "one redirect serves both ranges");
     assert!(seen.iter().all(|seen| seen.header("authorization").is_none()), "{seen:?}");
     assert!(seen.iter().any(|seen| seen.header("if-match") == Some("\"v1\"")), "pinned to storage's version");
     let home = here.registry.asked("GET", "/blobs/");
     assert!(home.iter().all(|seen| seen.header("if-match").is_none()), "which means nothing to the registry");
+}
+
+#[tokio::test]
+async fn a_redirect_that_is_signed_for_get_is_proved_by_one_byte_and_remembered() {
+    let here = Here::new().await;
+    let storage = Scripted::start().await;
+    let content = pattern(3 << 20);
+    let digest = here.registry.push_blob("library/app", &content);
+    storage.put_raw("/bucket/blob", content.clone());
+    storage.script(|seen| seen.method == Method::HEAD, None, |_| error(403, "SignatureDoesNotMatch"));
+    let to = format!("http://{}/bucket/blob?X-Sig=canary", storage.addr);
+    here.registry.script(|seen| seen.target.contains("/blobs/"), None, move |_| redirect(&to));
+    assert_eq!(here.blob(&digest).await, Ok(Found::Digest(digest.clone())));
+    assert_eq!(storage.asked("GET", "")[0].header("range"), Some("bytes=0-0"));
+    assert!(here.pull(&cache().await, &digest).await.expect("whole") == content);
+    assert_eq!(here.registry.asked("GET", "/blobs/").len(), 1, "the read goes where the proof came from");
+    // Storage that does not let anybody in is no absence and no yes.
+    storage.script(|_| true, None, |_| error(403, "AccessDenied"));
+    assert_eq!(here.blob(&digest).await, Err(OriginErrorKind::Denied));
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_page_for_people_makes_no_repository_own_a_blob() {
+    const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    let digest = Digest::of(Algorithm::Sha256, b"a private repository's");
+    for (status, kind) in [(200, HTML), (200, JSON), (204, JSON), (206, JSON)] {
+        let page = move |_: &scripted::Seen| reply(status, &[kind], if status == 204 { "" } else { "login" });
+        let is_page = |seen: &scripted::Seen| seen.target.starts_with("/login");
+        let front = Scripted::start().await;
+        front.script(is_page, None, page);
+        for to in ["/login?next=x".to_owned(), format!("http://{}/login", front.addr)] {
+            let (here, shown) = (Here::new().await, to.clone());
+            here.registry.script(is_page, None, page);
+            here.registry.script(|_| true, None, move |_| redirect(&to));
+            let blob = here.blob(&digest).await;
+            assert_eq!(blob, Err(OriginErrorKind::Protocol), "{status} {kind:?} at {shown}");
+            let manifest = here.find(Claim::Manifest(digest.clone())).await;
+            assert_eq!(manifest, Err(OriginErrorKind::Protocol), "{status} {kind:?} at {shown}");
+        }
+    }
+    let here = Here::new().await;
+    // What is no redirect that can be followed is no answer either.
+    for status in [300, 304, 307] {
+        here.registry.script(|_| true, Some(1), move |_| reply(status, &[], ""));
+        assert_eq!(here.blob(&digest).await, Err(OriginErrorKind::Protocol), "{status}");
+    }
+    here.registry.script(|_| true, Some(1), |_| reply(200, &[HTML], "login"));
+    assert_eq!(
+        here.blob(&digest).await,
+        Err(OriginErrorKind::Protocol),
+        "a page at the registry's own place"
+    );
+    let other = Digest::of(Algorithm::Sha256, b"other").to_string();
+    let with_other = move |_: &scripted::Seen| reply(200, &[("docker-content-digest", &other)], "");
+    here.registry.script(|_| true, Some(1), with_other);
+    assert_eq!(here.blob(&digest).await, Err(OriginErrorKind::Protocol), "another blob");
 }
 
 #[tokio::test]
