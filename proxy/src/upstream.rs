@@ -48,9 +48,10 @@ use wire::{Answer, Ask, Lead, Wire};
 const AT_HAND: Duration = Duration::from_secs(2);
 /// Memory for manifests at hand, in bytes.
 const AT_HAND_BYTES: u64 = 16 << 20;
-/// How long a redirect is remembered, less than what any registry signs for; and how many are.
+/// How long a redirect is remembered, less than what any registry signs for; and memory for redirects, in bytes: they
+/// are as long as an upstream makes them.
 const LEAD_LIFE: Duration = Duration::from_secs(60);
-const LEADS: u64 = 4096;
+const LEADS_BYTES: u64 = 8 << 20;
 /// Least of a blob that can be asked for.
 const FIRST_BYTE: HeaderValue = HeaderValue::from_static("bytes=0-0");
 
@@ -85,12 +86,19 @@ impl Upstream {
                 u32::try_from(length).unwrap_or(u32::MAX)
             })
             .build();
+        let leads = moka::sync::Cache::builder()
+            .time_to_live(LEAD_LIFE)
+            .max_capacity(LEADS_BYTES)
+            .weigher(|name: &ObjectName, lead: &Lead| {
+                u32::try_from(name.as_str().len() + lead.size() + 256).unwrap_or(u32::MAX)
+            })
+            .build();
         Ok(Self {
             wire: Wire::new(name.as_str(), settings.url.clone(), tls),
             tokens: Tokens::new(basic),
             prefix: settings.repository_prefix.clone(),
             shown,
-            leads: moka::sync::Cache::builder().time_to_live(LEAD_LIFE).max_capacity(LEADS).build(),
+            leads,
         })
     }
 

@@ -31,8 +31,10 @@ const FAILED_FOR: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Largest answer of a token service, in bytes.
 const ANSWER_MAX: usize = 64 << 10;
-/// Tokens remembered.
-const TOKENS: u64 = 4096;
+/// Longest token that is taken, in bytes: it is sent with every request.
+const TOKEN_MAX: usize = 16 << 10;
+/// Memory for tokens, in bytes. Which repositories there are tokens for is for clients to choose.
+const TOKENS_BYTES: u64 = 8 << 20;
 
 #[derive(Clone, Debug)]
 struct Entry {
@@ -55,7 +57,14 @@ pub(super) struct Tokens {
 impl Tokens {
     /// Nobody has asked for anything yet. `basic` is what name and password make, where there are any.
     pub(super) fn new(basic: Option<HeaderValue>) -> Self {
-        let tokens = moka::future::Cache::new(TOKENS);
+        let tokens = moka::future::Cache::builder()
+            .time_to_live(LIFE_MAX)
+            .max_capacity(TOKENS_BYTES)
+            .weigher(|repository: &String, entry: &Entry| {
+                let said = entry.said.as_ref().map_or_else(|error| error.message.len(), HeaderValue::len);
+                u32::try_from(repository.len() + said + 256).unwrap_or(u32::MAX)
+            })
+            .build();
         Self { basic, challenge: ArcSwapOption::empty(), tokens }
     }
 
@@ -221,6 +230,9 @@ fn entry(body: &[u8], asked: Instant) -> Result<Entry, OriginError> {
         serde_json::from_slice(body).map_err(|_| bad("the token service's answer is not JSON"))?;
     let token = told.token.or(told.access_token).filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| bad("the token service's answer has neither token nor access_token"))?;
+    if token.len() > TOKEN_MAX {
+        return Err(bad(&format!("the token service's token is longer than {TOKEN_MAX} bytes")));
+    }
     let mut said = HeaderValue::try_from(format!("Bearer {token}"))
         .map_err(|_| bad("the token service's token cannot be in a header"))?;
     said.set_sensitive(true);
@@ -254,6 +266,21 @@ mod tests {
             let error = entry(body.as_bytes(), asked).expect_err(body);
             assert_eq!(error.kind, OriginErrorKind::Protocol, "{body}");
         }
+    }
+
+    #[tokio::test]
+    async fn memory_for_tokens_is_bounded_in_bytes_and_a_token_too_long_is_refused() {
+        let answer = |length: usize| format!(r#"{{"token":"{}"}}"#, "t".repeat(length));
+        let error = entry(answer(TOKEN_MAX + 1).as_bytes(), Instant::now()).expect_err("too long");
+        assert_eq!(error.kind, OriginErrorKind::Protocol);
+        let longest = entry(answer(TOKEN_MAX).as_bytes(), Instant::now()).expect("just short enough");
+        let tokens = Tokens::new(None);
+        for number in 0..1024 {
+            tokens.tokens.insert(format!("library/{number}"), longest.clone()).await;
+        }
+        tokens.tokens.run_pending_tasks().await;
+        let (kept, bytes) = (tokens.tokens.entry_count(), tokens.tokens.weighted_size());
+        assert!(kept > 0 && bytes <= TOKENS_BYTES && bytes >= kept * TOKEN_MAX as u64, "{kept}: {bytes}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ use crate::via;
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
+/// Longest URL that an upstream may lead to, in bytes; RFC 9110, 4.1, asks for 8000.
+const URL_MAX: usize = 8 << 10;
 /// How long an idle connection is kept, and how many to one host.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 const POOL_SIZE: usize = 64;
@@ -70,6 +72,12 @@ impl fmt::Debug for Lead {
 }
 
 impl Lead {
+    /// What it takes in memory, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.0.authority().map_or(0, |host| host.as_str().len())
+            + self.0.path_and_query().map_or(0, |path| path.as_str().len())
+    }
+
     /// Whether it leads to where a registry has this digest, and not to storage or a page.
     fn is_registrys(&self, digest: &Digest) -> bool {
         self.0.path().starts_with("/v2/") && self.0.path().ends_with(&format!("/{digest}"))
@@ -123,6 +131,9 @@ impl Wire {
                 named.split(['?', '#']).next().unwrap_or_default().chars().take(120).collect();
             OriginError::new(OriginErrorKind::Protocol, format!("the upstream leads to {shown:?}: {why}"))
         };
+        if named.len() > URL_MAX {
+            return Err(bad("too long"));
+        }
         let mut parts = named.parse::<Uri>().map_err(|_| bad("not a URL"))?.into_parts();
         let is_relative = named.starts_with('/') && !named.starts_with("//");
         if is_relative {

@@ -91,6 +91,29 @@ async fn a_redirect_to_a_page_for_people_makes_no_repository_own_a_blob() {
 }
 
 #[tokio::test]
+async fn memory_for_redirects_is_bounded_in_bytes_and_one_too_long_is_refused() {
+    let here = Here::new().await;
+    let digest = here.registry.push_blob("library/app", b"layer");
+    let storage = Scripted::start().await;
+    let base = format!("http://{}/bucket/blob?", storage.addr);
+    storage.put_raw("/bucket/blob", Bytes::from_static(b"layer"));
+    let long = base.clone() + &"x".repeat((8 << 10) - base.len());
+    let longer = format!("{long}x");
+    here.registry.script(|seen| seen.method == Method::GET, Some(1), move |_| redirect(&longer));
+    let object = format!("library/app/blobs/{digest}");
+    assert_eq!(here.get(&object, 0..1).await, Err(OriginErrorKind::Protocol));
+    here.registry.script(|seen| seen.method == Method::GET, None, move |_| redirect(&long));
+    assert_eq!(here.get(&object, 0..1).await.expect("just short enough"), b"l");
+    let lead = here.upstream.leads.get(&ObjectName::new(object.as_str())).expect("remembered");
+    for number in 0..2048 {
+        here.upstream.leads.insert(ObjectName::new(format!("{object}/{number}")), lead.clone());
+    }
+    here.upstream.leads.run_pending_tasks();
+    let (kept, bytes) = (here.upstream.leads.entry_count(), here.upstream.leads.weighted_size());
+    assert!(kept > 0 && bytes <= LEADS_BYTES && bytes >= kept * (8 << 10), "{kept}: {bytes}");
+}
+
+#[tokio::test]
 async fn a_redirect_that_is_over_is_asked_for_again() {
     let here = Here::new().await;
     let storage = Scripted::start().await;
