@@ -9,6 +9,7 @@
 //! compare, and the digest alone judges.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dataproxy_cache::{ETag, ObjectName, OriginError, OriginErrorKind, OriginRead};
@@ -16,6 +17,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyDataStream;
+use tokio::time::timeout;
 
 use super::Upstream;
 use super::failure::{collect, failure};
@@ -24,6 +26,8 @@ use crate::manifest::MANIFEST_MAX;
 
 /// Most that is thrown away to get to a range, in bytes.
 pub(super) const SKIP_MAX: u64 = 64 << 20;
+/// How long a host that an earlier read was led to has for an answer's head, before the upstream is asked again.
+const LEAD_PATIENCE: Duration = Duration::from_millis(2500);
 /// From here on a range's end is left open: servers read offsets as signed numbers.
 const END_MAX: u64 = 1 << 62;
 
@@ -118,10 +122,14 @@ pub(super) async fn read(
 /// registry is not asked again for each range.
 async fn answer(upstream: &Upstream, object: &ObjectName, ask: Ask) -> Result<Answer, OriginError> {
     if let Some(lead) = upstream.leads.get(object) {
-        match upstream.wire.follow_lead(&ask, lead).await {
-            Ok(answer) if serves(answer.status()) => return Ok(answer),
-            // What was signed is over, or its host is away: the upstream knows more.
-            Ok(_) | Err(_) => upstream.leads.invalidate(object),
+        let unproved = Unproved { upstream, object, is_good: false };
+        let answer = timeout(LEAD_PATIENCE, upstream.wire.follow_lead(&ask, lead)).await;
+        // What was signed may be over, or its host away or silent: the upstream knows more.
+        if let Ok(Ok(answer)) = answer
+            && serves(answer.status())
+        {
+            unproved.keep();
+            return Ok(answer);
         }
     }
     let answer = upstream.ask(ask).await?;
@@ -129,6 +137,28 @@ async fn answer(upstream: &Upstream, object: &ObjectName, ask: Ask) -> Result<An
         upstream.remember(object, &answer);
     }
     Ok(answer)
+}
+
+/// A lead that is tried. It is forgotten unless it turns out to be good, also if nobody waits for that any longer:
+/// whoever asks next would be as unlucky.
+struct Unproved<'r> {
+    upstream: &'r Upstream,
+    object: &'r ObjectName,
+    is_good: bool,
+}
+
+impl Unproved<'_> {
+    fn keep(mut self) {
+        self.is_good = true;
+    }
+}
+
+impl Drop for Unproved<'_> {
+    fn drop(&mut self) {
+        if !self.is_good {
+            self.upstream.leads.invalidate(self.object);
+        }
+    }
 }
 
 fn serves(status: StatusCode) -> bool {

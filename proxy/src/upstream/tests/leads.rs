@@ -91,6 +91,32 @@ async fn a_redirect_to_a_page_for_people_makes_no_repository_own_a_blob() {
 }
 
 #[tokio::test]
+async fn a_host_that_falls_silent_is_forgotten_though_whoever_asked_it_has_left() {
+    for patient in [false, true] {
+        let here = Here::new().await;
+        let (silent, good) = (Scripted::start().await, Scripted::start().await);
+        let digest = here.registry.push_blob("library/app", b"layer");
+        for (storage, times) in [(&silent, Some(1)), (&good, None)] {
+            storage.put_raw("/bucket/blob", Bytes::from_static(b"layer"));
+            let to = format!("http://{}/bucket/blob", storage.addr);
+            here.registry.script(|seen| seen.method == Method::GET, times, move |_| redirect(&to));
+        }
+        let object = format!("library/app/blobs/{digest}");
+        assert_eq!(here.get(&object, 0..1).await.expect("led to the first"), b"l");
+        silent.fall_silent();
+        if !patient {
+            let wait = std::time::Duration::from_millis(500);
+            let left = tokio::time::timeout(wait, here.get(&object, 1..2)).await;
+            assert!(left.is_err(), "{left:?}");
+        }
+        let wait = std::time::Duration::from_secs(8);
+        let read = tokio::time::timeout(wait, here.get(&object, 1..2)).await.expect("in time");
+        assert_eq!(read.expect("led to the other"), b"a", "patient: {patient}");
+        assert_eq!(silent.seen().len(), 2, "patient: {patient}");
+    }
+}
+
+#[tokio::test]
 async fn memory_for_redirects_is_bounded_in_bytes_and_one_too_long_is_refused() {
     let here = Here::new().await;
     let digest = here.registry.push_blob("library/app", b"layer");

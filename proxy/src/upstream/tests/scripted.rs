@@ -63,6 +63,8 @@ struct State {
     /// The challenge, and the values of `Authorization` that are good. `None`: everybody is let in.
     guard: Option<(String, Vec<String>)>,
     versions: u32,
+    /// Whether it listens and says nothing.
+    silent: bool,
 }
 
 pub(super) struct Scripted {
@@ -117,8 +119,14 @@ impl Scripted {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     let answer = service_fn(move |request: Request<Incoming>| {
-                        let answer = respond(&mut shared.lock().expect("whole"), &request);
-                        std::future::ready(Ok::<_, Infallible>(answer))
+                        let mut state = shared.lock().expect("whole");
+                        let (answer, silent) = (respond(&mut state, &request), state.silent);
+                        async move {
+                            if silent {
+                                std::future::pending::<()>().await;
+                            }
+                            Ok::<_, Infallible>(answer)
+                        }
                     });
                     let served = hyper::server::conn::http1::Builder::new();
                     // A client that hangs up is no concern of the script.
@@ -191,6 +199,11 @@ impl Scripted {
         answer: impl Fn(&Seen) -> Reply + Send + 'static,
     ) {
         self.state().rules.push(Rule { matches: Box::new(matches), times, answer: Box::new(answer) });
+    }
+
+    /// Listens from now on, and says nothing.
+    pub(super) fn fall_silent(&self) {
+        self.state().silent = true;
     }
 
     /// Lets in those alone who show one of these.
