@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use metrics::counter;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::connect::{ConnectError, Connector};
@@ -31,6 +32,11 @@ const READ: usize = 1 << 20;
 /// What is read of a redirect's body so that its connection can be used again, in bytes, and for how long.
 const REST_MAX: usize = 16 << 10;
 const REST_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How many requests may wait for the head of an answer at once, and how long one waits to be among them. A busy registry
+/// answers within a tenth of a second or so, so more are under way only where it hardly answers.
+pub(super) const ASKED_MAX: usize = 256;
+const PLACE_PATIENCE: Duration = Duration::from_secs(3);
 
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("dataproxy/", env!("CARGO_PKG_VERSION")));
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
@@ -106,6 +112,7 @@ pub(super) struct Wire {
     /// The account's name, for the metrics.
     account: String,
     client: Client<Connector, Empty<Bytes>>,
+    places: Semaphore,
 }
 
 impl Wire {
@@ -118,7 +125,7 @@ impl Wire {
             .pool_max_idle_per_host(POOL_SIZE)
             .http1_max_buf_size(READ)
             .build(connector);
-        Self { url, account: account.to_owned(), client }
+        Self { url, account: account.to_owned(), client, places: Semaphore::new(ASKED_MAX) }
     }
 
     /// A URL that the upstream has named, against the one that it was asked at.
@@ -168,7 +175,7 @@ impl Wire {
     /// Sends one request and gets one response's head, whatever it is.
     ///
     /// # Errors
-    /// [`OriginError`] if there is none.
+    /// [`OriginError`] if there is none; [`OriginErrorKind::Unavailable`] if too many others wait for one.
     pub(super) async fn hop(
         &self,
         kind: &'static str,
@@ -184,7 +191,13 @@ impl Wire {
         request.headers_mut().insert(header::VIA, via::value());
         // Content goes by its digest: any encoding on the way would make it something else.
         request.headers_mut().insert(header::ACCEPT_ENCODING, IDENTITY);
+        let place = timeout(PLACE_PATIENCE, self.places.acquire()).await;
+        let Ok(Ok(place)) = place else {
+            let message = format!("{ASKED_MAX} requests wait for an answer; there was no place for one more");
+            return Err(OriginError::new(OriginErrorKind::Unavailable, message));
+        };
         let sent = self.client.request(request).await;
+        drop(place);
         let status = sent
             .as_ref()
             .map_or_else(|_| "none".to_owned(), |response| response.status().as_str().to_owned());

@@ -114,3 +114,27 @@ async fn a_body_that_breaks_off_is_gone_on_with() {
     let asked: Vec<_> = here.registry.asked("GET", "/blobs/");
     assert_eq!(asked[1].header("range"), Some("bytes=1000-2097151"), "{asked:?}");
 }
+
+#[tokio::test]
+async fn an_upstream_that_says_nothing_is_asked_a_bounded_number_of_times_at_once() {
+    let here = Here::new().await;
+    let digest = here.registry.push_blob("library/app", b"layer");
+    here.registry.fall_silent();
+    let object = ObjectName::new(format!("library/app/blobs/{digest}"));
+    let ask = || {
+        let (upstream, object) = (Arc::clone(&here.upstream), object.clone());
+        async move { upstream.get(&object, 0..1, None).await.map(|read| read.size) }
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    (0..wire::ASKED_MAX).for_each(|_| drop(waiting.spawn(ask())));
+    while here.registry.seen().len() < wire::ASKED_MAX {
+        tokio::task::yield_now().await;
+    }
+    let error = ask().await.expect_err("no place");
+    assert_eq!(error.kind, OriginErrorKind::Unavailable, "{error}");
+    assert_eq!(here.registry.seen().len(), wire::ASKED_MAX);
+    // Whoever leaves gives its place up.
+    waiting.shutdown().await;
+    here.registry.speak();
+    assert_eq!(ask().await.expect("a place"), 5);
+}

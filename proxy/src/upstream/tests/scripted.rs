@@ -206,6 +206,11 @@ impl Scripted {
         self.state().silent = true;
     }
 
+    /// Answers again.
+    pub(super) fn speak(&self) {
+        self.state().silent = false;
+    }
+
     /// Lets in those alone who show one of these.
     pub(super) fn let_in(&self, challenge: &str, authorizations: &[&str]) {
         let good = authorizations.iter().map(|&value| value.to_owned()).collect();
