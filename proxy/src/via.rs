@@ -1,5 +1,9 @@
 //! `Via` (RFC 9110, 7.6.3), by which a node knows its own requests again: an upstream registry whose URL leads back to
 //! the node would otherwise have it ask itself for ever.
+//!
+//! What a client's request carries is not sent on: one question of the upstream is asked for all who wait for its answer.
+//! So nodes that are each other's upstream see no mark of their own. There a request joins the question that waits for it,
+//! and ends with it when that question's time is over.
 
 use std::sync::LazyLock;
 
