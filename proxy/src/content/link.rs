@@ -16,7 +16,8 @@ use crate::name::Repository;
 const MEMORY_BYTES: u64 = 16 << 20;
 /// How long storage has for one link. A pull reads up to two, one after the other, within `pull::ANSWER_MAX`.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How long it has if an older answer can be given instead.
+/// How long it has if an older answer can be given instead. More than [`copies::PATIENCE`](crate::store::copies), so that
+/// a copy is asked while its own account is silent.
 const COVERED_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a link may go on holding no digest before what it said until then is forgotten.
 const UNREADABLE_COVER: Duration = Duration::from_secs(2);
@@ -180,4 +181,64 @@ async fn ask(
 
 fn may_be_covered(kind: OriginErrorKind) -> bool {
     kind.is_transient() || kind == OriginErrorKind::Changed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use dataproxy_cache::fakes::{Fault, Gate};
+    use dataproxy_cache::{Algorithm, ObjectName};
+    use tokio::time::{advance, sleep, timeout};
+
+    use super::*;
+    use crate::layout::{Laid, Layout};
+    use crate::store::Store;
+    use crate::store::copies::Copies;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_renews_a_known_tag_while_its_own_account_is_silent() {
+        let place = |account: &str| Location {
+            account: account.parse().expect("a name"),
+            container: "c".to_owned(),
+            prefix: "".parse().expect("a prefix"),
+        };
+        let (own, copy) = (MemoryStore::new(), MemoryStore::new());
+        let key = LinkKey {
+            location: place("one"),
+            repository: "app".parse().expect("a name"),
+            claim: Claim::Tag("v1".parse().expect("a tag")),
+        };
+        let tag = Layout::new("c").tag_link(&key.repository, &"v1".parse().expect("a tag"));
+        let put = |store: &MemoryStore, tag: &ObjectName, content: &[u8]| {
+            let digest = Digest::of(Algorithm::Sha256, content);
+            store.put(tag, digest.to_string());
+            digest
+        };
+        let (first, second) = (put(&own, &tag, b"first"), put(&copy, &tag, b"second"));
+        let holders = [("one", &own), ("two", &copy)];
+        let holders = holders.map(|(account, store)| (place(account), Arc::clone(store) as Arc<dyn Store>));
+        let holdings = Laid::over(Arc::new(Copies::new(&place("one"), holders.into(), true)));
+        let (links, freshness) = (Links::new(), Freshness::default());
+        let read = async || {
+            let link =
+                links.read(key.clone(), &*holdings, freshness.stale_tag, &freshness).await.expect("a link");
+            (link.digest, link.stale)
+        };
+        assert_eq!(read().await, (Some(first), None));
+        advance(freshness.tag_ttl).await;
+        own.origin().always(Fault::Mute);
+        // The copy takes its time.
+        let gate = Gate::new();
+        copy.origin().always(Fault::HoldAnswer(gate.clone()));
+        let opening = async {
+            gate.arrived(1).await;
+            sleep(Duration::from_millis(500)).await;
+            gate.open();
+        };
+        let answered = async { tokio::join!(read(), opening).0 };
+        let answer = timeout(PATIENCE, answered).await.expect("the copy is asked");
+        assert_eq!(answer, (Some(second), None), "the copy's own word, and none that is old");
+    }
 }

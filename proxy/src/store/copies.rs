@@ -1,7 +1,8 @@
 //! A registry's own account and the accounts that hold copies of its content, as one [`Store`].
 //!
 //! The first is asked first. While it does not answer (it is dark, throttled, silent or refuses this node) the copies
-//! are asked in their order; its failure allows it, out of its own retry budget, and a dark one costs nothing.
+//! are asked in their order. That is no retry of the account that failed: its budget is not asked, and what a copy can
+//! take is for the copy's own guard to say. Only asking all of them again is a retry.
 //!
 //! **Absence** is only ever the first account's word. A copy may lag behind, so what it does not have is an outage here,
 //! and so is a listing of nothing. What a copy *has* counts: a link that it holds is a link that was pushed.
@@ -27,8 +28,8 @@ use super::{Listing, SignedUrl, Store};
 use crate::layout::{CONTENT, Layout};
 
 /// How long an account may be silent before a copy is asked: longer than [`SILENCE`](super::guard::SILENCE), so that it
-/// counts, and half of a link's patience.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// counts, and less than the shortest patience of a link, so that a copy has time for its answer.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(1200);
 /// Between the parts of a version: account, size, the account's own version.
 const SEPARATOR: char = '!';
 
@@ -50,7 +51,7 @@ pub struct Copies {
     holders: Vec<Holder>,
     /// Whether the first of them is the placement's own, whose word on absence counts.
     has_own: bool,
-    /// The one that was asked last.
+    /// The one that the last outage, or the last answer, is of.
     last: AtomicUsize,
     seen: Mutex<Vec<(usize, ObjectName, ETag)>>,
 }
@@ -89,16 +90,14 @@ impl Copies {
     /// Asks one holder; one that others stand behind has [`PATIENCE`] to begin its answer.
     async fn ask<T>(
         &self,
-        at: usize,
         has_more: bool,
         asked: impl Future<Output = Result<T, OriginError>>,
     ) -> Result<T, OriginError> {
-        self.last.store(at, Relaxed);
         if !has_more {
             return asked.await;
         }
         timeout(PATIENCE, asked).await.unwrap_or_else(|_| {
-            let message = format!("no answer for {} s, and there are copies", PATIENCE.as_secs());
+            let message = format!("no answer for {} ms, and there are copies", PATIENCE.as_millis());
             Err(OriginError::new(OriginErrorKind::Timeout, message))
         })
     }
@@ -110,6 +109,7 @@ impl Copies {
 
     /// Takes note of who answered, and with which version.
     fn answered(&self, at: usize, asked_first: usize, object: &ObjectName, etag: &ETag) {
+        self.last.store(at, Relaxed);
         self.went_to(at, asked_first);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.retain(|(holder, name, _)| *holder != at || name != object);
@@ -126,16 +126,20 @@ impl Copies {
         }
     }
 
-    /// The holder, the size and the account's own version that a version names. One without an account is of a time
-    /// before there were copies, and so of the placement's own.
-    fn parse(&self, pin: &ETag) -> Option<(usize, Option<u64>, ETag)> {
-        let mut parts = pin.as_str().splitn(3, SEPARATOR);
-        let (account, size, etag) = (parts.next()?, parts.next(), parts.next());
-        let (Some(size), Some(etag)) = (size.and_then(|size| size.parse().ok()), etag) else {
-            return self.has_own.then(|| (0, None, pin.clone()));
-        };
+    /// The holder, the size and the account's own version that a version names. One that names none is of a time
+    /// before there were copies.
+    fn parse(&self, pin: &ETag) -> Option<(usize, u64, ETag)> {
+        let (account, size, etag) = parts(pin)?;
         let at = self.holders.iter().position(|holder| holder.account.as_str() == account)?;
-        Some((at, Some(size), ETag::new(etag)))
+        Some((at, size, ETag::new(etag)))
+    }
+
+    /// Takes note of an outage; the first of one read is what its caller hears of, and whose budget a retry is of.
+    fn failed(&self, at: usize, error: OriginError, outage: &mut Option<OriginError>) {
+        if outage.is_none() {
+            self.last.store(at, Relaxed);
+            *outage = Some(error);
+        }
     }
 
     /// Whether an object has its digest for a name, so that its bytes are the same wherever they are.
@@ -147,21 +151,18 @@ impl Copies {
         let mut outage = None;
         for (at, holder, has_more) in self.in_order(0) {
             let name = holder.name(&self.root, object);
-            match self.ask(at, has_more, holder.store.get(&name, range.clone(), None)).await {
+            match self.ask(has_more, holder.store.get(&name, range.clone(), None)).await {
                 Ok(mut read) => {
                     self.answered(at, 0, object, &read.etag);
                     read.etag = holder.version(&read);
                     return Ok(read);
                 }
                 Err(error) if error.kind == OriginErrorKind::NotFound && !self.is_own(at) => {}
-                Err(error) if is_outage(error.kind) => {
-                    let goes_on = has_more && holder.store.may_retry(&error);
-                    outage.get_or_insert(error);
-                    if !goes_on {
-                        break;
-                    }
+                Err(error) if is_outage(error.kind) => self.failed(at, error, &mut outage),
+                Err(error) => {
+                    self.last.store(at, Relaxed);
+                    return Err(error);
                 }
-                Err(error) => return Err(error),
             }
         }
         Err(outage.unwrap_or_else(cannot_be_known))
@@ -181,8 +182,8 @@ impl Copies {
         for (at, holder, has_more) in self.in_order(first) {
             let name = holder.name(&self.root, object);
             let known = if at == first { Some(etag.clone()) } else { self.seen(at, object) };
-            match self.ask(at, has_more, holder.store.get(&name, range.clone(), known.as_ref())).await {
-                Ok(read) if at != first && size != Some(read.size) => {
+            match self.ask(has_more, holder.store.get(&name, range.clone(), known.as_ref())).await {
+                Ok(read) if at != first && size != read.size => {
                     let account = holder.account.as_str();
                     tracing::warn!(
                         account,
@@ -196,14 +197,13 @@ impl Copies {
                     read.etag = pin.clone();
                     return Ok(read);
                 }
-                Err(error) if is_outage(error.kind) && size.is_some() && self.is_content(object) => {
-                    let goes_on = has_more && holder.store.may_retry(&error);
-                    outage.get_or_insert(error);
-                    if !goes_on {
-                        break;
-                    }
+                Err(error) if is_outage(error.kind) && self.is_content(object) => {
+                    self.failed(at, error, &mut outage);
                 }
-                Err(error) if at == first => return Err(error),
+                Err(error) if at == first => {
+                    self.last.store(at, Relaxed);
+                    return Err(error);
+                }
                 // What a copy says of its own versions, or that it lacks the object, means nothing for this read.
                 Err(_) => {}
             }
@@ -225,6 +225,18 @@ impl Holder {
         let (account, size, etag) = (&self.account, read.size, read.etag.as_str());
         ETag::new(format!("{account}{SEPARATOR}{size}{SEPARATOR}{etag}"))
     }
+}
+
+/// What a version of a placement with copies says: account, size, the account's own version.
+fn parts(version: &ETag) -> Option<(&str, u64, &str)> {
+    let mut parts = version.as_str().splitn(3, SEPARATOR);
+    let (account, size, etag) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((account, size.parse().ok()?, etag))
+}
+
+/// Whether a version is one of a placement with copies, and so no account's own.
+pub(super) fn is_version(version: &ETag) -> bool {
+    parts(version).is_some_and(|(account, ..)| account.parse::<AccountName>().is_ok())
 }
 
 fn is_outage(kind: OriginErrorKind) -> bool {
@@ -256,7 +268,7 @@ impl Origin for Copies {
         }
     }
 
-    /// Out of the budget of the account that failed last.
+    /// Out of the budget of the account whose outage the error is.
     fn may_retry(&self, error: &OriginError) -> bool {
         self.holders.get(self.last.load(Relaxed)).is_none_or(|holder| holder.store.may_retry(error))
     }
@@ -273,21 +285,18 @@ impl Store for Copies {
             let mut outage = None;
             for (at, holder, has_more) in self.in_order(0) {
                 let name = holder.name(&self.root, prefix);
-                match self.ask(at, has_more, holder.store.list(&name, after, limit)).await {
+                match self.ask(has_more, holder.store.list(&name, after, limit)).await {
                     Ok(listing) if self.is_own(at) || !listing.folders.is_empty() => {
                         self.went_to(at, 0);
                         return Ok(listing);
                     }
                     Ok(_) => {}
                     Err(error) if error.kind == OriginErrorKind::NotFound && !self.is_own(at) => {}
-                    Err(error) if is_outage(error.kind) => {
-                        let goes_on = has_more && holder.store.may_retry(&error);
-                        outage.get_or_insert(error);
-                        if !goes_on {
-                            break;
-                        }
+                    Err(error) if is_outage(error.kind) => self.failed(at, error, &mut outage),
+                    Err(error) => {
+                        self.last.store(at, Relaxed);
+                        return Err(error);
                     }
-                    Err(error) => return Err(error),
                 }
             }
             Err(outage.unwrap_or_else(cannot_be_known))

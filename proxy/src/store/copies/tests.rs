@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::store::conformance;
+use crate::store::guard::{AccountBounds, Guard};
 use crate::store::memory::MemoryStore;
 
 const OWN: &str = "c/docker/registry/v2/";
@@ -183,8 +184,78 @@ async fn what_is_not_the_same_content_is_never_gone_on_with() {
     pair.own.origin().heal();
     pair.own.put(&own(BLOB), pattern(5_000));
     assert_eq!(pair.get(BLOB, 0..100, Some(&blob)).await, Err(OriginErrorKind::Changed));
-    let foreign = ETag::new("three!5000!v1");
-    assert_eq!(pair.get(BLOB, 0..100, Some(&foreign)).await, Err(OriginErrorKind::Changed));
+}
+
+#[tokio::test]
+async fn a_version_of_another_placement_or_of_none_is_changed_and_nobody_is_asked() {
+    let pair = Pair::new();
+    pair.put(BLOB, pattern(5_000));
+    for foreign in ["three!5000!v1", "v1", "one!v1", "one!x!v1"] {
+        let read = pair.get(BLOB, 0..100, Some(&ETag::new(foreign))).await;
+        assert_eq!(read, Err(OriginErrorKind::Changed), "{foreign}");
+    }
+    assert_eq!((pair.own.origin().requests(), pair.copy.origin().requests()), (0, 0));
+    let (_, version) = pair.get(BLOB, 0..100, None).await.expect("own");
+    assert!(is_version(&version), "a guard knows it when the copies are gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn copies_serve_all_that_is_asked_while_the_own_account_throttles_or_refuses() {
+    for kind in [OriginErrorKind::Throttled(None), OriginErrorKind::Denied] {
+        let (pair, name) = (Pair::new(), |name: &str| name.parse().expect("a name"));
+        pair.put(LINK, "digest");
+        pair.put(BLOB, pattern(5_000));
+        let guard = |account: &str, store: &Arc<MemoryStore>| {
+            Guard::new(name(account), Arc::clone(store) as Arc<dyn Store>, AccountBounds::default())
+        };
+        let (one, two) = (guard("one", &pair.own), guard("two", &pair.copy));
+        let holders: Vec<(Location, Arc<dyn Store>)> =
+            vec![(place("one", "c", ""), Arc::clone(&one) as _), (place("two", "d", "/"), two)];
+        let (_, version) = Copies::new(&place("one", "c", ""), holders.clone(), true)
+            .get(&own(BLOB), 0..1, None)
+            .await
+            .map(|read| (read.size, read.etag))
+            .expect("own");
+        pair.own.origin().always(Fault::Refuse(kind));
+        pair.own.fail_listings(Some(kind));
+        // A thousand pulls a second, each with its own eyes.
+        for number in 0..1_000 {
+            let copies = Copies::new(&place("one", "c", ""), holders.clone(), true);
+            let link = copies.get(&own(LINK), 0..100, None).await.map(drop);
+            let blob = copies.get(&own(BLOB), 0..100, Some(&version)).await.map(drop);
+            let tags = copies.list(&own("repositories"), None, 10).await.map(drop);
+            assert_eq!(
+                [link, blob, tags].map(|answer| answer.map_err(|e| e.kind)),
+                [Ok(()); 3],
+                "{kind:?} {number}"
+            );
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        let asked = pair.own.origin().requests();
+        assert!(asked <= 2_001, "{asked} requests for two thousand reads");
+        let error = OriginError::new(kind, "x");
+        let retries = (0..10_000).filter(|_| one.may_retry(&error)).count();
+        assert!(retries >= 600, "{retries} of its own retries are left");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn asking_all_again_is_a_retry_of_the_account_whose_outage_it_is_for() {
+    let pair = Pair::new();
+    let guard = |account: &str, store: &Arc<MemoryStore>| {
+        let name = account.parse().expect("a name");
+        Guard::new(name, Arc::clone(store) as Arc<dyn Store>, AccountBounds::default())
+    };
+    let (one, two) = (guard("one", &pair.own), guard("two", &pair.copy));
+    let holders: Vec<(Location, Arc<dyn Store>)> =
+        vec![(place("one", "c", ""), Arc::clone(&one) as _), (place("two", "d", "/"), Arc::clone(&two) as _)];
+    let copies = Copies::new(&place("one", "c", ""), holders, true);
+    pair.own.origin().always(Fault::Refuse(OriginErrorKind::Throttled(None)));
+    pair.copy.origin().always(Fault::Refuse(OriginErrorKind::Throttled(None)));
+    let error = copies.get(&own(LINK), 0..100, None).await.expect_err("an outage");
+    while copies.may_retry(&error) {}
+    assert!(!one.may_retry(&error), "its budget is spent");
+    assert!(two.may_retry(&error), "and not the copy's");
 }
 
 #[tokio::test]
