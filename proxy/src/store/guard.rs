@@ -4,6 +4,9 @@
 //! asks another. A request passes `health` (a dark account is not asked), then `limit` (a place among those under way,
 //! kept until its body ends), then `budget` (which says how many retries there may be, see [`Origin::may_retry`]).
 //!
+//! An account that looks dark is asked for a name that no registry writes, which it has only to deny. So damage to some
+//! objects makes no account dark, nor keeps it so.
+//!
 //! How a request counts is known at its end: a body that breaks counts as broken, one that its reader leaves counts as
 //! answered, and a request that its caller gave up after [`SILENCE`] without a word as timed out.
 
@@ -22,7 +25,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, Stream};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{Listing, SignedUrl, Store};
+use super::{Listing, SignedUrl, Store, copies};
 
 mod budget;
 mod health;
@@ -39,10 +42,14 @@ use tell::Counts;
 pub use tell::show_zeroes;
 
 /// How long an account must have said nothing for a request that is given up to count as timed out. Less than the
-/// shortest time that callers allow for an answer (2 s), or it would never be seen.
-pub const SILENCE: Duration = Duration::from_millis(1500);
+/// shortest time that callers allow for an answer (1.2 s, where there are copies), or it would never be seen.
+pub const SILENCE: Duration = Duration::from_secs(1);
 /// How long a probe waits.
 const PROBE_MAX: Duration = Duration::from_secs(5);
+/// What every name that a registry writes has in it, after its root.
+const LAID: &str = "docker/registry/v2";
+/// A name that no registry writes, after a root.
+pub(crate) const ABSENT: &str = "docker/registry/v2/dataproxy-reach";
 
 /// What an account is asked at most, and what its owner says that it can give.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -118,11 +125,6 @@ impl Guard {
         self.limit.now()
     }
 
-    /// The account itself, past the guard: for what must be known although the guard would spare it.
-    pub fn unguarded(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
     /// Lets a request through, or says why not.
     async fn begin(&self, object: &ObjectName) -> Result<Request, OriginError> {
         self.pass_if_alive()?;
@@ -171,37 +173,57 @@ impl Guard {
             self.limit.overloaded();
         }
         if self.health.failed(error, since) {
-            tracing::warn!(account = %self.name, %error, "the storage account does not answer; it is dark");
-            tokio::spawn(probe(self.me.clone(), object.clone()));
+            tokio::spawn(watch(self.me.clone(), absent_beside(object)));
+        }
+    }
+
+    /// Asks the account past all bounds, for one name; what it failed with, if that is no answer.
+    async fn probe(&self, name: &ObjectName, within: Duration) -> Result<(), OriginError> {
+        self.requests.add(1);
+        let asked = timeout(within, self.store.get(name, 0..1, None)).await;
+        let outcome = asked.unwrap_or_else(|_| {
+            let message = format!("a probe had no answer for {within:?}");
+            Err(OriginError::new(OriginErrorKind::Timeout, message))
+        });
+        self.counts.ended(outcome.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok"));
+        match outcome {
+            Err(error) if !is_answer(error.kind) => Err(error),
+            _ => Ok(()),
         }
     }
 }
 
-/// Asks a dark account until it answers, one request at a time. Ends with the guard.
-async fn probe(guard: Weak<Guard>, object: ObjectName) {
+/// Asks an account that looks dark, and one that is dark until it answers, one request at a time. Ends with the guard.
+async fn watch(guard: Weak<Guard>, name: ObjectName) {
+    {
+        let Some(guard) = guard.upgrade() else { return };
+        let Err(error) = guard.probe(&name, SILENCE).await else { return guard.answered() };
+        if !guard.health.convict(&error) {
+            return;
+        }
+        tracing::warn!(account = %guard.name, %error, "the storage account does not answer; it is dark");
+    }
     for number in 0.. {
         sleep(probe_wait(number)).await;
         let Some(guard) = guard.upgrade() else { return };
         if guard.state() != AccountState::Dark {
             return;
         }
-        guard.requests.add(1);
-        let asked = timeout(PROBE_MAX, guard.store.get(&object, 0..1, None)).await;
-        let answers = match &asked {
-            Ok(Ok(_)) => true,
-            Ok(Err(error)) => is_answer(error.kind),
-            Err(_) => false,
-        };
-        guard.counts.ended(match &asked {
-            Ok(Ok(_)) => "ok",
-            Ok(Err(error)) => error.kind.as_str(),
-            Err(_) => OriginErrorKind::Timeout.as_str(),
-        });
-        if answers {
-            guard.answered();
-            return;
+        if guard.probe(&name, PROBE_MAX).await.is_ok() {
+            return guard.answered();
         }
     }
+}
+
+/// A name that no registry writes, where `object` lies.
+fn absent_beside(object: &ObjectName) -> ObjectName {
+    let name = object.as_str();
+    let root = match (name.split_once(LAID), name.split_once('/')) {
+        (Some((root, _)), _) => root.to_owned(),
+        (None, Some((container, _))) => format!("{container}/"),
+        (None, None) => format!("{name}/"),
+    };
+    ObjectName::new(format!("{root}{ABSENT}"))
 }
 
 impl Origin for Guard {
@@ -212,6 +234,11 @@ impl Origin for Guard {
         pin: Option<&'a ETag>,
     ) -> BoxFuture<'a, Result<OriginRead, OriginError>> {
         Box::pin(async move {
+            // An account would be asked for a version that is not of its making.
+            if pin.is_some_and(copies::is_version) {
+                let message = "the version is of a placement that had copies";
+                return Err(OriginError::new(OriginErrorKind::Changed, message));
+            }
             let mut request = self.begin(object).await?;
             match self.store.get(object, range, pin).await {
                 Ok(OriginRead { size, etag, range, body }) => {

@@ -1,8 +1,9 @@
 //! Whether an account answers at all.
 //!
-//! An account that has failed [`FAILURES`] times in a row, and for [`FAILING_FOR`], is *dark*: it is not asked by
-//! pulls, which then fail or go elsewhere at once, but by one probe at a time until that is answered. A single broken
-//! connection with many requests on it is over sooner than that.
+//! An account that has failed [`FAILURES`] times in a row, and for [`FAILING_FOR`], *looks dark*, and is asked by a
+//! probe. If that is not answered either it is *dark*: it is not asked by pulls, which then fail or go elsewhere at once,
+//! but by one probe at a time until that is answered. A single broken connection with many requests on it is over sooner
+//! than that, and one object that cannot be read says nothing of the others.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 use dataproxy_cache::{OriginError, OriginErrorKind};
 use tokio::time::Instant;
 
-/// Failures in a row, with no answer between them, that make an account dark.
+/// Failures in a row, with no answer between them, that make an account look dark.
 pub(super) const FAILURES: u32 = 5;
 /// How long it must have given no answer; for a request that timed out, from when it began to wait.
 pub(super) const FAILING_FOR: Duration = Duration::from_secs(1);
@@ -51,6 +52,8 @@ impl AccountState {
 struct Run {
     failures: u32,
     first_at: Option<Instant>,
+    /// It looks dark, and a probe is to say whether it is.
+    suspect: bool,
     dark: bool,
     last: Option<OriginError>,
     throttled_at: Option<Instant>,
@@ -112,7 +115,7 @@ impl Health {
         was_dark
     }
 
-    /// A request failed that has had no word since then; whether the account is dark from now on.
+    /// A request failed that has had no word since then; whether the account looks dark from now on.
     pub(super) fn failed(&self, error: &OriginError, since: Instant) -> bool {
         let now = Instant::now();
         let mut run = self.run();
@@ -129,9 +132,20 @@ impl Health {
         run.failures = run.failures.saturating_add(1);
         let answered = self.start + Duration::from_millis(self.answered_at.load(Relaxed));
         let first = *run.first_at.get_or_insert(since.max(answered));
-        run.last = Some(error.clone());
-        let turned = !run.dark && run.failures >= FAILURES && now.duration_since(first) >= FAILING_FOR;
-        run.dark |= turned;
+        let looks_dark = run.failures >= FAILURES && now.duration_since(first) >= FAILING_FOR;
+        let turned = looks_dark && !run.suspect;
+        run.suspect |= turned;
+        turned
+    }
+
+    /// A probe failed too; whether the account is dark from now on. It is not if it has answered since it looked dark.
+    pub(super) fn convict(&self, error: &OriginError) -> bool {
+        let mut run = self.run();
+        let turned = run.suspect && !run.dark;
+        if turned {
+            run.dark = true;
+            run.last = Some(error.clone());
+        }
         turned
     }
 }
@@ -158,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_account_is_dark_after_five_failures_in_a_row_over_a_second() {
+    async fn an_account_is_dark_after_five_failures_in_a_row_over_a_second_and_a_probe() {
         let health = Health::new();
         let outage = error(OriginErrorKind::Unavailable);
         for _ in 0..100 {
@@ -171,10 +185,13 @@ mod tests {
         }
         assert_eq!(health.state(), AccountState::Healthy);
         assert!(health.failed(&error(OriginErrorKind::Timeout), Instant::now()));
-        assert!(!health.failed(&outage, Instant::now()), "it turns dark once");
+        assert!(!health.failed(&outage, Instant::now()), "it looks dark once");
+        assert_eq!((health.state(), health.darkness().is_some()), (AccountState::Healthy, false));
+        assert_eq!([health.convict(&outage), health.convict(&outage)], [true, false]);
         assert_eq!((health.state(), health.darkness().is_some()), (AccountState::Dark, true));
         assert!(health.answered());
         assert_eq!((health.state(), health.darkness().is_some()), (AccountState::Healthy, false));
+        assert!(!health.convict(&outage), "it has answered while the probe was under way");
     }
 
     #[tokio::test(start_paused = true)]

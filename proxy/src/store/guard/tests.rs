@@ -45,7 +45,17 @@ async fn darken(store: &MemoryStore, guard: &Guard) {
         assert_eq!(read(guard).await, Err(OriginErrorKind::Unavailable));
         advance(SECOND / 2).await;
     }
-    assert_eq!(guard.state(), AccountState::Dark);
+    until_dark(guard, Duration::ZERO).await;
+}
+
+/// Waits until the account is dark, which it is after a probe of at most this time.
+async fn until_dark(guard: &Guard, within: Duration) {
+    let dark = async {
+        while guard.state() != AccountState::Dark {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(within + Duration::from_millis(10), dark).await.expect("the account is dark");
 }
 
 struct Twin(Arc<MemoryStore>, Arc<Guard>);
@@ -110,7 +120,7 @@ async fn an_account_that_says_nothing_turns_dark_though_every_caller_gives_up() 
         assert_eq!(guard.state(), AccountState::Healthy);
         assert!(timeout(SILENCE, read(&guard)).await.is_err());
     }
-    assert_eq!(guard.state(), AccountState::Dark);
+    until_dark(&guard, SILENCE).await;
     assert_eq!(guard.in_flight().1, 0);
 }
 
@@ -128,7 +138,73 @@ async fn a_body_that_falls_silent_counts_and_one_that_is_left_does_not() {
         let mut silent = guard.get(&object(), 0..10_000, None).await.expect("an answer");
         assert!(timeout(SILENCE, silent.body.next()).await.is_err());
     }
-    assert_eq!(guard.state(), AccountState::Dark);
+    assert_eq!(guard.limit.now().0, 4, "it counts as timed out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_that_cannot_be_read_make_no_account_dark() {
+    for fault in [Fault::Refuse(OriginErrorKind::Unavailable), Fault::Mute] {
+        let (store, guard) = stored();
+        let damaged = ["c/damaged", "c/team-a/docker/registry/v2/blobs/x/data"].map(ObjectName::new);
+        let name = |asked: &ObjectName| asked.as_str().contains("dataproxy-reach");
+        store.origin().script(move |asked| !name(&asked.object) && asked.object != object(), None, fault);
+        for object in damaged.iter().cycle().take(60) {
+            assert!(!timeout(SILENCE, guard.get(object, 0..1, None)).await.is_ok_and(|read| read.is_ok()));
+            advance(SECOND / 2).await;
+            assert_eq!(guard.state(), AccountState::Healthy);
+        }
+        assert_eq!(read(&guard).await, Ok(10_000));
+        let probes = store.origin().asked().into_iter().filter(|asked| name(&asked.object)).count();
+        assert!((3..=15).contains(&probes), "{probes} probes for 60 failures");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dark_account_with_a_damaged_object_is_found_well() {
+    let (store, guard) = stored();
+    darken(&store, &guard).await;
+    store.origin().heal();
+    // What darkened it stays as it is.
+    store.origin().script(
+        |asked| asked.object == object(),
+        None,
+        Fault::Refuse(OriginErrorKind::Unavailable),
+    );
+    timeout(SECOND, async {
+        while guard.state() == AccountState::Dark {
+            tokio::time::sleep(SECOND / 100).await;
+        }
+    })
+    .await
+    .expect("a probe finds it well");
+}
+
+#[test]
+fn a_probe_is_for_a_name_that_nobody_writes_beside_what_failed() {
+    for (object, absent) in [
+        ("c/docker/registry/v2/blobs/x/data", "c/docker/registry/v2/dataproxy-reach"),
+        (
+            "c//team/docker/registry/v2/repositories/docker/registry/v2/x",
+            "c//team/docker/registry/v2/dataproxy-reach",
+        ),
+        ("c/object", "c/docker/registry/v2/dataproxy-reach"),
+        ("c", "c/docker/registry/v2/dataproxy-reach"),
+    ] {
+        assert_eq!(absent_beside(&ObjectName::new(object)).as_str(), absent);
+    }
+}
+
+#[tokio::test]
+async fn an_account_is_never_asked_for_a_version_of_a_placement_with_copies() {
+    let (store, guard) = stored();
+    let read = guard.get(&object(), 0..1, Some(&ETag::new("one!10000!v1"))).await;
+    assert_eq!(read.expect_err("not its own").kind, OriginErrorKind::Changed);
+    assert_eq!(store.origin().requests(), 0);
+    for own in ["\"0x8DC!\"", "a!b!c", "!5!x"] {
+        let read = guard.get(&object(), 0..1, Some(&ETag::new(own))).await;
+        assert_eq!(read.expect_err("another version").kind, OriginErrorKind::Changed);
+    }
+    assert_eq!(store.origin().requests(), 3, "what an account may say itself is for it to judge");
 }
 
 #[tokio::test(start_paused = true)]
