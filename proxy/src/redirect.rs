@@ -1,5 +1,5 @@
-//! Blobs that are answered by a redirect: to a signed URL of the storage account, where its clients can reach it and
-//! the registry's binding wants it, or from a node of role `registry` to the data endpoint.
+//! Blobs that are answered by a redirect, where the registry's binding wants it: to a signed URL of the storage account,
+//! if its clients can reach it, or else from a node of role `registry` to the data endpoint.
 //!
 //! Everything that a stream of the bytes would need comes first: the permit, and the repository's ownership. A URL is
 //! the permission to read one blob for a while, and is shown to nobody but the client: no log and no error has it.
@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dataproxy_cache::{ObjectName, OriginError, OriginErrorKind};
 use dataproxy_router_api::{AccountName, Delivery};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::timeout;
 
 use crate::content::OwnedBlob;
 use crate::precondition::{etag, not_modified};
 use crate::process::now_seconds;
 use crate::resolve::ResolvedStamp;
 use crate::respond::{Answer, Payload};
-use crate::store::SignedUrl;
+use crate::store::{SignedUrl, Store};
 
 mod endpoint;
 mod signature;
@@ -26,6 +28,10 @@ mod signature;
 pub use endpoint::{DataEndpoint, EndpointError};
 pub use signature::{Claim, KeyError, Keys, Subject, Verified};
 pub(crate) use signature::{EXPIRES, SIGNATURE};
+
+/// How long an account has to sign a URL, for which it may have to fetch what it signs with. After that the blob is
+/// streamed, for which it may need no such thing.
+const SIGN_MAX: Duration = Duration::from_secs(1);
 
 /// Where a client is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +73,7 @@ impl Default for Redirects {
 }
 
 impl Redirects {
-    /// The redirect that answers a GET of a blob, if one does. `is_signed` says whether it came by a node's signed URL:
+    /// The redirect that answers a GET of a blob, if one does, within [`SIGN_MAX`]. `is_signed` says whether it came by a node's signed URL:
     /// such a request is not sent to a node again.
     pub(crate) async fn answer(
         &self,
@@ -77,7 +83,9 @@ impl Redirects {
         headers: &HeaderMap,
     ) -> Option<(Answer, Destination)> {
         // What the client has already is said here.
-        if not_modified(headers, &etag(&owned.key().digest)) != Ok(false) {
+        if at.binding().delivery != Delivery::Redirect
+            || not_modified(headers, &etag(&owned.key().digest)) != Ok(false)
+        {
             return None;
         }
         if let Some(url) = self.storage_url(at, owned).await {
@@ -89,10 +97,10 @@ impl Redirects {
 
     async fn storage_url(&self, at: &ResolvedStamp<'_>, owned: &OwnedBlob) -> Option<SignedUrl> {
         let binding = at.binding();
-        if binding.delivery != Delivery::Redirect || !self.open.contains(&binding.placement.account) {
+        if !self.open.contains(&binding.placement.account) {
             return None;
         }
-        match at.holdings().store()?.sign(&owned.source().object, self.valid).await {
+        match signed_in_time(&**at.holdings().store()?, &owned.source().object, self.valid).await {
             Ok(url) => url,
             Err(error) => {
                 let (account, registry) = (&binding.placement.account, &binding.registry);
@@ -113,6 +121,16 @@ impl Redirects {
         let Subject { registry, repository, digest } = subject;
         Some(SignedUrl::new(format!("{base}/t/{registry}/v2/{repository}/blobs/{digest}?{query}")))
     }
+}
+
+async fn signed_in_time(
+    store: &dyn Store,
+    object: &ObjectName,
+    valid: Duration,
+) -> Result<Option<SignedUrl>, OriginError> {
+    timeout(SIGN_MAX, store.sign(object, valid)).await.unwrap_or_else(|_| {
+        Err(OriginError::new(OriginErrorKind::Timeout, format!("no URL within {SIGN_MAX:?}")))
+    })
 }
 
 /// 307: the method and the range are sent again as they are. The answer is one client's own, and says nothing of the

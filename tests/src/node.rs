@@ -59,7 +59,7 @@ pub struct Options {
     /// Bindings besides those of `contoso` and `fabrikam`.
     pub bindings: Vec<serde_json::Value>,
     /// Splits the stamp in two pools: its first node has role `registry` and sends clients for blobs to its last one, of
-    /// role `dataproxy`.
+    /// role `dataproxy`. Its two registries have `delivery` `redirect`.
     pub split: bool,
 }
 
@@ -108,7 +108,7 @@ impl Stamp {
             });
         }
         let bindings = dir.path().join("bindings.json");
-        std::fs::write(&bindings, snapshot(&nodes[1..], &options.bindings).to_string())
+        std::fs::write(&bindings, snapshot(&nodes[1..], &options).to_string())
             .expect("a file can be written");
         std::fs::write(dir.path().join("key"), "k".repeat(32)).expect("a file can be written");
         let last = nodes.last().map(|node| (node.name.clone(), node.pull));
@@ -141,7 +141,8 @@ impl Stamp {
 }
 
 /// The bindings of two registries to a stamp of these nodes.
-fn snapshot(nodes: &[Node], more: &[serde_json::Value]) -> serde_json::Value {
+fn snapshot(nodes: &[Node], options: &Options) -> serde_json::Value {
+    let delivery = if options.split { "redirect" } else { "stream" };
     let nodes: Vec<_> = nodes
         .iter()
         .map(|node| json!({ "name": node.name, "address": node.pull, "admin": node.admin }))
@@ -150,11 +151,11 @@ fn snapshot(nodes: &[Node], more: &[serde_json::Value]) -> serde_json::Value {
         .iter()
         .map(|name| {
             json!({
-                "registry": name, "home_stamp": "a", "epoch": 1, "pull": "anonymous",
+                "registry": name, "home_stamp": "a", "epoch": 1, "pull": "anonymous", "delivery": delivery,
                 "placement": { "account": "acct", "container": name },
             })
         })
-        .chain(more.iter().cloned())
+        .chain(options.bindings.iter().cloned())
         .collect();
     json!({
         "revision": 1, "region": "local", "stamps": [{ "name": "a", "nodes": nodes }], "bindings": bindings,

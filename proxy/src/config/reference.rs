@@ -413,7 +413,7 @@ pub const SETTINGS: &[Setting] = &[
         "data_endpoint",
         "URL",
         None,
-        "Where a node of role `registry` sends clients for blobs, by a 307 to a signed URL that any node of the region accepts: a URL without a path, with `{registry}`, `{stamp}`, `{region}` and `{zone}` where they are put in, such as `\"https://{registry}.{region}.data.{zone}\"`. Left out: it streams them. Needs `key`",
+        "Where a node of role `registry` sends clients for blobs of registries whose binding has `delivery` `redirect`, by a 307 to a signed URL that any node of the region accepts: a URL without a path, with `{registry}`, `{stamp}`, `{region}` and `{zone}` where they are put in, such as `\"https://{registry}.{region}.data.{zone}\"`. Left out: it streams them. Needs `key`",
     ),
     setting(
         "delivery",

@@ -29,6 +29,7 @@ enum Signs {
     Urls,
     Nothing,
     Fails,
+    Never,
 }
 
 /// An account in memory that clients could reach.
@@ -70,6 +71,7 @@ impl Store for Account {
             SignedUrl::new(format!("https://one.example/{}?se={}&{SECRET}", object.as_str(), valid.as_secs()))
         };
         let answer = match *self.signs.lock().expect("whole") {
+            Signs::Never => return Box::pin(std::future::pending()),
             Signs::Urls => Ok(Some(url())),
             Signs::Nothing => Ok(None),
             Signs::Fails => Err(OriginError::new(OriginErrorKind::Timeout, "no delegation key")),
@@ -203,9 +205,33 @@ async fn no_url_is_signed_before_permit_and_ownership() {
 }
 
 #[tokio::test]
+async fn a_blob_is_streamed_where_no_url_is_signed_in_time() {
+    let (node, account) = node(open(), "redirect").await;
+    *account.signs.lock().expect("whole") = Signs::Never;
+    let blob = node.push_blob("app", b"layer");
+    let address = format!("/v2/app/blobs/{blob}");
+    let (asked, limit) = (std::time::Instant::now(), Duration::from_secs(5));
+    let reply = get(&node, &address, &[]).await;
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"layer"[..]));
+    assert!(asked.elapsed() < limit, "after {:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn a_node_of_role_registry_streams_the_blobs_of_registries_that_do_not_redirect() {
+    let keys = keys("k");
+    let (node, _) = node(registry(&keys), "stream").await;
+    let blob = node.push_blob("app", b"layer");
+    let address = format!("/v2/app/blobs/{blob}");
+    let reply = get(&node, &address, &[]).await;
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"layer"[..]));
+    node.bindings.replace(bindings(3, "redirect")).expect("newer");
+    assert_eq!(get(&node, &address, &[]).await.status, 307);
+}
+
+#[tokio::test]
 async fn a_node_of_role_registry_sends_clients_to_the_data_endpoint_where_any_node_serves_them() {
     let keys = keys("k");
-    let (first, _) = node(registry(&keys), "stream").await;
+    let (first, _) = node(registry(&keys), "redirect").await;
     let data = Redirects { keys: Some(Arc::clone(&keys)), ..Redirects::default() };
     let (second, _) = node(data, "stream").await;
     let blob = first.push_blob("team/app", b"layer");
@@ -239,7 +265,7 @@ async fn a_node_of_role_registry_sends_clients_to_the_data_endpoint_where_any_no
 #[tokio::test]
 async fn a_url_that_is_forged_or_for_something_else_is_refused_and_says_what_to_do() {
     let region = keys("k");
-    let (first, _) = node(registry(&region), "stream").await;
+    let (first, _) = node(registry(&region), "redirect").await;
     let (blob, other) = (first.push_blob("app", b"layer"), first.push_blob("app", b"other"));
     let reply = get(&first, &format!("/v2/app/blobs/{blob}"), &[]).await;
     let location = reply.header("location").expect("a place").to_owned();
@@ -268,7 +294,7 @@ async fn a_url_that_is_forged_or_for_something_else_is_refused_and_says_what_to_
         assert!(!message.contains(signature), "{message}");
     }
     let expired = Redirects { valid: Duration::ZERO, ..registry(&region) };
-    let (node, _) = node(expired, "stream").await;
+    let (node, _) = node(expired, "redirect").await;
     node.push_blob("app", b"layer");
     let reply = get(&node, &format!("/v2/app/blobs/{blob}"), &[]).await;
     let location = reply.header("location").expect("a place").to_owned();
