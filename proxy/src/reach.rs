@@ -13,13 +13,14 @@ use dataproxy_cache::{ObjectName, OriginError, OriginErrorKind};
 use dataproxy_router_api::{AccountName, Location, RegistryName, Snapshot};
 use futures_util::{StreamExt, stream};
 use metrics::gauge;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::bindings::Bindings;
 use crate::layout::Layout;
 use crate::refusal::Refusal;
 use crate::resolve::{Stores, readable};
 use crate::store::Store;
+use crate::store::guard::ABSENT;
 
 mod table;
 
@@ -29,10 +30,10 @@ const AT_ONCE: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two looks at new bindings.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Looks at the bindings after which places that could not be read are tried again.
-const AGAIN_AFTER: u32 = 60;
-/// A name that no registry writes.
-const ABSENT: &str = "docker/registry/v2/dataproxy-reach";
+/// Time after which places that are not well are tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Time after which all places are.
+const ALL_AFTER: Duration = Duration::from_secs(600);
 /// What every registry writes below.
 const ROOT: &str = "docker/registry/v2";
 
@@ -101,6 +102,11 @@ impl Finding {
         matches!(self, Self::Reachable | Self::Empty | Self::Unlisted | Self::Throttled | Self::Upstream)
     }
 
+    /// Whether nothing is to be set right.
+    fn is_well(self) -> bool {
+        matches!(self, Self::Reachable | Self::Empty | Self::Upstream)
+    }
+
     /// What would be right, where something is not.
     pub fn remedy(self) -> &'static str {
         match self {
@@ -143,14 +149,16 @@ impl Look {
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
     looks: HashMap<Location, Look>,
+    /// The accounts that metrics have been shown of.
+    shown: BTreeSet<AccountName>,
 }
 
 impl Reach {
-    /// Looks at every place of `snapshot` that has not been found readable before.
+    /// Looks at every place of `snapshot` that has not been found well before.
     pub async fn look(&mut self, snapshot: &Snapshot, stores: &Stores) {
         let mut places: HashSet<Location> =
             snapshot.bindings.iter().flat_map(|binding| binding.placement.locations()).collect();
-        self.looks.retain(|place, look| look.finding.serves() && places.contains(place));
+        self.looks.retain(|place, look| look.finding.is_well() && places.contains(place));
         places.retain(|place| !self.looks.contains_key(place));
         let looks = stream::iter(places)
             .map(|place| async move {
@@ -159,6 +167,12 @@ impl Reach {
             })
             .buffer_unordered(AT_ONCE);
         self.looks.extend(looks.collect::<Vec<_>>().await);
+    }
+
+    /// Looks at every place of `snapshot`, whatever was found there before.
+    pub async fn look_at_all(&mut self, snapshot: &Snapshot, stores: &Stores) {
+        self.looks.clear();
+        self.look(snapshot, stores).await;
     }
 
     /// What was found at a place.
@@ -182,10 +196,11 @@ impl Reach {
         counts
     }
 
-    fn show(&self, snapshot: &Snapshot) {
+    fn show(&mut self, snapshot: &Snapshot) {
+        self.shown.extend(self.looks.keys().map(|place| place.account.clone()));
         let counts = self.counts();
-        let accounts: BTreeSet<_> = self.looks.keys().map(|place| &place.account).collect();
-        for account in accounts {
+        // Those that no binding names any more as well, or they would be shown as they were for ever.
+        for account in &self.shown {
             for finding in Finding::ALL {
                 let count = counts.get(&(account, finding)).copied().unwrap_or(0);
                 let labels = [("account", account.to_string()), ("finding", finding.as_str().to_owned())];
@@ -197,7 +212,7 @@ impl Reach {
 
     fn tell(&self, snapshot: &Snapshot) {
         for (place, Look { finding, tried, said }) in &self.looks {
-            if !matches!(finding, Finding::Reachable | Finding::Empty | Finding::Upstream) {
+            if !finding.is_well() {
                 let (finding, remedy) = (finding.as_str(), finding.remedy());
                 tracing::warn!(%place, finding, tried, said = said.as_deref(), remedy, "a placement cannot be read as it should");
             }
@@ -210,22 +225,28 @@ impl Reach {
     }
 }
 
-/// Looks at the placements at once and whenever there are new bindings, for as long as it is polled; at those that
-/// could not be read also once a minute.
+/// Looks at the placements at once and whenever there are new bindings, for as long as it is polled; at those that are
+/// not well also once a minute, and at all of them every ten.
 pub async fn follow(bindings: Arc<Bindings>, stores: Stores) {
     let mut reach = Reach::default();
     let mut seen = None;
-    let mut rounds = 0;
+    let (mut looked_at, mut all_at) = (Instant::now(), Instant::now());
     loop {
         let table = bindings.current();
         let revision = table.snapshot().revision;
-        rounds += 1;
         let is_new = seen != Some(revision);
-        let has_troubles = reach.looks.values().any(|look| !look.finding.serves());
-        if is_new || (has_troubles && rounds >= AGAIN_AFTER) {
-            (seen, rounds) = (Some(revision), 0);
+        let has_troubles = reach.looks.values().any(|look| !look.finding.is_well());
+        let is_all = all_at.elapsed() >= ALL_AFTER;
+        if is_new || is_all || (has_troubles && looked_at.elapsed() >= AGAIN_AFTER) {
+            seen = Some(revision);
             let before = reach.counts().into_iter().map(|((a, f), n)| (a.clone(), f, n)).collect::<Vec<_>>();
-            reach.look(table.snapshot(), &stores).await;
+            if is_all {
+                reach.look_at_all(table.snapshot(), &stores).await;
+                all_at = Instant::now();
+            } else {
+                reach.look(table.snapshot(), &stores).await;
+            }
+            looked_at = Instant::now();
             reach.show(table.snapshot());
             let after = reach.counts().into_iter().map(|((a, f), n)| (a.clone(), f, n)).collect::<Vec<_>>();
             if is_new || before != after {

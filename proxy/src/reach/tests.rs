@@ -1,7 +1,9 @@
 use dataproxy_cache::fakes::Fault;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 
 use super::*;
+use crate::bindings::Table;
 use crate::layout::Laid;
 use crate::store::local::LocalFolder;
 use crate::store::memory::MemoryStore;
@@ -97,7 +99,7 @@ async fn every_place_of_every_binding_is_tried_and_told_with_what_would_be_right
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_is_new_or_could_not_be_read_is_tried_again() {
+async fn only_what_is_new_or_not_well_is_tried_again() {
     let (good, bad) = (filled("c"), filled("c"));
     bad.origin().always(Fault::Refuse(OriginErrorKind::Unavailable));
     let stores = stores(&[("good", &good), ("bad", &bad)]);
@@ -114,6 +116,57 @@ async fn only_what_is_new_or_could_not_be_read_is_tried_again() {
     assert_eq!((good.origin().requests(), bad.origin().requests()), (2, 3));
     assert!(reach.unserved(&second).is_empty());
     assert!(reach.table(&second).ends_with("this node can serve every registry\n"));
+    // What serves all the same is looked at until it is well.
+    bad.fail_listings(Some(OriginErrorKind::Denied));
+    good.origin().next(Fault::Refuse(OriginErrorKind::Throttled(None)));
+    reach.look_at_all(&second, &stores).await;
+    let findings =
+        |reach: &Reach| -> BTreeSet<Finding> { reach.looks.values().map(|look| look.finding).collect() };
+    assert!(findings(&reach).is_superset(&[Finding::Throttled, Finding::Unlisted].into()), "{reach:?}");
+    bad.fail_listings(None);
+    reach.look(&second, &stores).await;
+    assert_eq!(findings(&reach), [Finding::Reachable, Finding::Empty].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_well_is_tried_again_in_the_end() {
+    let (good, busy) = (filled("c"), filled("c"));
+    busy.origin().next(Fault::Refuse(OriginErrorKind::Throttled(None)));
+    let stores = stores(&[("good", &good), ("busy", &busy)]);
+    let table = Table::new(snapshot(1, &[("one", at("good", "c")), ("two", at("busy", "c"))]));
+    let started = Instant::now();
+    let following = tokio::spawn(follow(Arc::new(Bindings::new(table)), stores));
+    for (until, looks) in
+        [(30, (1, 1)), (90, (1, 2)), (570, (1, 2)), (630, (2, 3)), (1170, (2, 3)), (1230, (3, 4))]
+    {
+        let now = Duration::from_secs(until);
+        while Instant::now() < started + now {
+            sleep(INTERVAL).await;
+        }
+        assert_eq!((good.origin().requests(), busy.origin().requests()), looks, "after {now:?}");
+    }
+    following.abort();
+}
+
+#[tokio::test]
+async fn an_account_that_no_binding_names_any_more_is_shown_with_no_place() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let (old, new) = (filled("c"), filled("c"));
+    let stores = stores(&[("old", &old), ("new", &new)]);
+    let mut reach = Reach::default();
+    for (revision, account, counts) in [(1, "old", [1, 0]), (2, "new", [0, 1]), (3, "old", [1, 0])] {
+        let snapshot = snapshot(revision, &[("one", at(account, "c"))]);
+        reach.look(&snapshot, &stores).await;
+        reach.show(&snapshot);
+        let text = handle.render();
+        for (account, count) in ["old", "new"].into_iter().zip(counts) {
+            let line = format!("dataproxy_placements{{account=\"{account}\",finding=\"reachable\"}} {count}");
+            let is_shown = text.lines().any(|found| found == line);
+            assert!(is_shown || (count == 0 && revision == 1), "no {line} in\n{text}");
+        }
+    }
 }
 
 #[tokio::test]
