@@ -4,8 +4,8 @@
 //! asks another. A request passes `health` (a dark account is not asked), then `limit` (a place among those under way,
 //! kept until its body ends), then `budget` (which says how many retries there may be, see [`Origin::may_retry`]).
 //!
-//! An account that looks dark is asked for a name that no registry writes, which it has only to deny. So damage to some
-//! objects makes no account dark, nor keeps it so.
+//! Probes are for a name that no registry writes, which an account has only to deny. So one object that cannot be read
+//! makes no account dark, and none keeps it so.
 //!
 //! How a request counts is known at its end: a body that breaks counts as broken, one that its reader leaves counts as
 //! answered, and a request that its caller gave up after [`SILENCE`] without a word as timed out.
@@ -172,9 +172,16 @@ impl Guard {
         if matches!(error.kind, OriginErrorKind::Throttled(_) | OriginErrorKind::Timeout) {
             self.limit.overloaded();
         }
-        if self.health.failed(error, since) {
+        if self.health.failed(object, error, since) {
+            if self.state() == AccountState::Dark {
+                self.tell_dark(error);
+            }
             tokio::spawn(watch(self.me.clone(), absent_beside(object)));
         }
+    }
+
+    fn tell_dark(&self, error: &OriginError) {
+        tracing::warn!(account = %self.name, %error, "the storage account does not answer; it is dark");
     }
 
     /// Asks the account past all bounds, for one name; what it failed with, if that is no answer.
@@ -195,13 +202,12 @@ impl Guard {
 
 /// Asks an account that looks dark, and one that is dark until it answers, one request at a time. Ends with the guard.
 async fn watch(guard: Weak<Guard>, name: ObjectName) {
-    {
-        let Some(guard) = guard.upgrade() else { return };
+    if let Some(guard) = guard.upgrade().filter(|guard| guard.state() != AccountState::Dark) {
         let Err(error) = guard.probe(&name, SILENCE).await else { return guard.answered() };
         if !guard.health.convict(&error) {
             return;
         }
-        tracing::warn!(account = %guard.name, %error, "the storage account does not answer; it is dark");
+        guard.tell_dark(&error);
     }
     for number in 0.. {
         sleep(probe_wait(number)).await;

@@ -1,7 +1,7 @@
 //! Whether an account answers at all.
 //!
 //! An account that has failed [`FAILURES`] times in a row, and for [`FAILING_FOR`], *looks dark*, and is asked by a
-//! probe. If that is not answered either it is *dark*: it is not asked by pulls, which then fail or go elsewhere at once,
+//! probe. If that is not answered either, or if as many different objects have failed, it is *dark*: it is not asked by pulls, which then fail or go elsewhere at once,
 //! but by one probe at a time until that is answered. A single broken connection with many requests on it is over sooner
 //! than that, and one object that cannot be read says nothing of the others.
 
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use dataproxy_cache::{OriginError, OriginErrorKind};
+use dataproxy_cache::{ObjectName, OriginError, OriginErrorKind};
 use tokio::time::Instant;
 
 /// Failures in a row, with no answer between them, that make an account look dark.
@@ -51,6 +51,8 @@ impl AccountState {
 #[derive(Debug, Default)]
 struct Run {
     failures: u32,
+    /// Those that failed, each once, up to [`FAILURES`].
+    objects: Vec<ObjectName>,
     first_at: Option<Instant>,
     /// It looks dark, and a probe is to say whether it is.
     suspect: bool,
@@ -115,8 +117,8 @@ impl Health {
         was_dark
     }
 
-    /// A request failed that has had no word since then; whether the account looks dark from now on.
-    pub(super) fn failed(&self, error: &OriginError, since: Instant) -> bool {
+    /// A request for `object` failed that has had no word since then; whether the account looks dark, or is, from now on.
+    pub(super) fn failed(&self, object: &ObjectName, error: &OriginError, since: Instant) -> bool {
         let now = Instant::now();
         let mut run = self.run();
         match error.kind {
@@ -130,11 +132,19 @@ impl Health {
         }
         self.failing.store(true, Relaxed);
         run.failures = run.failures.saturating_add(1);
+        if run.objects.len() < FAILURES as usize && !run.objects.contains(object) {
+            run.objects.push(object.clone());
+        }
         let answered = self.start + Duration::from_millis(self.answered_at.load(Relaxed));
         let first = *run.first_at.get_or_insert(since.max(answered));
         let looks_dark = run.failures >= FAILURES && now.duration_since(first) >= FAILING_FOR;
-        let turned = looks_dark && !run.suspect;
-        run.suspect |= turned;
+        let is_sure = looks_dark && run.objects.len() >= FAILURES as usize;
+        let turned = if is_sure { !run.dark } else { looks_dark && !run.suspect };
+        run.suspect |= looks_dark;
+        if turned && is_sure {
+            run.dark = true;
+            run.last = Some(error.clone());
+        }
         turned
     }
 
@@ -167,6 +177,10 @@ mod tests {
 
     use super::*;
 
+    fn object() -> ObjectName {
+        ObjectName::new("c/object")
+    }
+
     fn error(kind: OriginErrorKind) -> OriginError {
         OriginError::new(kind, "scripted")
     }
@@ -176,16 +190,16 @@ mod tests {
         let health = Health::new();
         let outage = error(OriginErrorKind::Unavailable);
         for _ in 0..100 {
-            assert!(!health.failed(&outage, Instant::now()), "one broken connection");
+            assert!(!health.failed(&object(), &outage, Instant::now()), "one broken connection");
         }
         assert!(!health.answered());
         for _ in 0..4 {
             advance(FAILING_FOR).await;
-            assert!(!health.failed(&outage, Instant::now()));
+            assert!(!health.failed(&object(), &outage, Instant::now()));
         }
         assert_eq!(health.state(), AccountState::Healthy);
-        assert!(health.failed(&error(OriginErrorKind::Timeout), Instant::now()));
-        assert!(!health.failed(&outage, Instant::now()), "it looks dark once");
+        assert!(health.failed(&object(), &error(OriginErrorKind::Timeout), Instant::now()));
+        assert!(!health.failed(&object(), &outage, Instant::now()), "it looks dark once");
         assert_eq!((health.state(), health.darkness().is_some()), (AccountState::Healthy, false));
         assert_eq!([health.convict(&outage), health.convict(&outage)], [true, false]);
         assert_eq!((health.state(), health.darkness().is_some()), (AccountState::Dark, true));
@@ -195,16 +209,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn an_account_that_fails_for_five_objects_is_dark_at_once() {
+        let health = Health::new();
+        let outage = error(OriginErrorKind::Timeout);
+        let began = Instant::now();
+        advance(FAILING_FOR).await;
+        let turned = |number: u32| health.failed(&ObjectName::new(format!("c/{number}")), &outage, began);
+        // The fifth failure makes it look dark, the fifth object makes it so.
+        assert_eq!([0, 0, 1, 2, 3].map(turned), [false, false, false, false, true]);
+        assert_eq!(health.state(), AccountState::Healthy);
+        assert_eq!((turned(4), health.state()), (true, AccountState::Dark));
+        assert!(!turned(5) && !health.convict(&outage), "once");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn silence_counts_from_when_it_began_and_never_from_before_the_last_answer() {
         let health = Health::new();
         let began = Instant::now();
         advance(FAILING_FOR * 2).await;
         let silent = error(OriginErrorKind::Timeout);
         health.answered();
-        assert!((0..10).all(|_| !health.failed(&silent, began)), "others were answered meanwhile");
+        assert!((0..10).all(|_| !health.failed(&object(), &silent, began)), "others were answered meanwhile");
         health.answered();
         advance(FAILING_FOR).await;
-        let turned: Vec<bool> = (0..5).map(|_| health.failed(&silent, began)).collect();
+        let turned: Vec<bool> = (0..5).map(|_| health.failed(&object(), &silent, began)).collect();
         assert_eq!(turned, [false, false, false, false, true]);
     }
 
@@ -220,7 +248,7 @@ mod tests {
         ] {
             for _ in 0..20 {
                 advance(FAILING_FOR / 2).await;
-                assert!(!health.failed(&error(kind), Instant::now()), "{kind:?}");
+                assert!(!health.failed(&object(), &error(kind), Instant::now()), "{kind:?}");
             }
         }
         assert_eq!(health.state(), AccountState::Throttled);

@@ -142,7 +142,7 @@ async fn a_body_that_falls_silent_counts_and_one_that_is_left_does_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn objects_that_cannot_be_read_make_no_account_dark() {
+async fn an_object_that_cannot_be_read_makes_no_account_dark() {
     for fault in [Fault::Refuse(OriginErrorKind::Unavailable), Fault::Mute] {
         let (store, guard) = stored();
         let damaged = ["c/damaged", "c/team-a/docker/registry/v2/blobs/x/data"].map(ObjectName::new);
