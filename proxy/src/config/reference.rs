@@ -204,7 +204,7 @@ pub const SETTINGS: &[Setting] = &[
         "credential",
         "`sas`, `shared_key`, `managed_identity`, `workload_identity`; `key`, `environment`, `none`",
         None,
-        "How the node shows the account who it is: the first four for `azure`, the others for `s3` (`environment`: the `AWS_…` variables, else the instance's role). **Required for both.**",
+        "How the node shows the account who it is: the first four for `azure`, the others for `s3` (`environment`: the credentials that the `AWS_…` variables name, else the instance's role). **Required for both.**",
     ),
     setting(
         "accounts.NAME",
