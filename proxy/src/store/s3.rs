@@ -1,7 +1,7 @@
 //! An S3-compatible account: AWS S3, MinIO, Ceph, R2 and others that distribution's S3 driver writes to.
 //!
 //! The first segment of an object's name is the bucket, the rest is the key. One read is one GET: size and version
-//! come with its answer, and what a refusal says is taken from the answer itself ([`Seen`]), which the library does
+//! come with its answer, and what a refusal says is taken from the answer itself (`s3/seen.rs`), which the library does
 //! not hand on in full. Retries are the fetch's business, so the library makes none.
 
 use std::collections::HashMap;
