@@ -258,7 +258,7 @@ pub async fn follow(bindings: Arc<Bindings>, stores: Stores) {
 }
 
 async fn look_at(place: &Location, stores: &Stores) -> Look {
-    let holdings = match readable(place, stores) {
+    let holdings = match readable(&place.account, &place.container, &place.prefix, stores) {
         Ok(holdings) => holdings,
         Err(Refusal::AccountUnreachable) => return Look::new(Finding::NotConfigured, "nothing", None),
         Err(refusal) => return Look::new(Finding::Unusable, "nothing", Some(refusal.to_string().into())),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dataproxy_router_api::{AccountName, Binding, Epoch, Location, Placement, StampName};
+use dataproxy_router_api::{AccountName, Binding, Epoch, Placement, Prefix, StampName};
 
 use crate::holdings::{Holdings, Place};
 use crate::layout::Laid;
@@ -76,8 +76,7 @@ pub fn resolve<'t>(
 
 /// The accounts of a placement that this node can read, as one.
 fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>, Refusal> {
-    let own = placement.own();
-    let found = readable(&own, stores);
+    let found = readable(&placement.account, &placement.container, &placement.prefix, stores);
     if placement.copies.is_empty() {
         return found.cloned();
     }
@@ -86,13 +85,14 @@ fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>,
     let holders: Vec<_> = placement
         .locations()
         .filter_map(|location| {
-            let store = readable(&location, stores).ok()?.store()?;
+            let store =
+                readable(&location.account, &location.container, &location.prefix, stores).ok()?.store()?;
             Some((location.clone(), Arc::clone(store)))
         })
         .collect();
     match why_not {
         Some(refusal) if holders.is_empty() => Err(refusal),
-        _ => Ok(Laid::over(Arc::new(Copies::new(&own, holders, has_own)))),
+        _ => Ok(Laid::over(Arc::new(Copies::new(&placement.own(), holders, has_own)))),
     }
 }
 
@@ -101,16 +101,18 @@ fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>,
 /// # Errors
 /// As [`resolve`].
 pub(crate) fn readable<'s>(
-    location: &Location,
+    account: &AccountName,
+    container: &str,
+    prefix: &Prefix,
     stores: &'s Stores,
 ) -> Result<&'s Arc<dyn Holdings>, Refusal> {
-    let holdings = stores.get(&location.account).ok_or(Refusal::AccountUnreachable)?;
-    if holdings.has_containers() == location.container.is_empty() {
+    let holdings = stores.get(account).ok_or(Refusal::AccountUnreachable)?;
+    if holdings.has_containers() == container.is_empty() {
         return Err(Refusal::PlacementUnfit);
     }
     let refused = match holdings.store() {
-        Some(store) => store.refuses(&location.prefix),
-        None => (!location.prefix.is_empty()).then_some("an upstream registry has no prefix"),
+        Some(store) => store.refuses(prefix),
+        None => (!prefix.is_empty()).then_some("an upstream registry has no prefix"),
     };
     refused.map_or(Ok(holdings), |reason| Err(Refusal::PlacementUnusable(reason)))
 }

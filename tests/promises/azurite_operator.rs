@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dataproxy_cache::ObjectName;
 use dataproxy_tests::azurite::Azurite;
 use dataproxy_tests::containerd::Containerd;
 use dataproxy_tests::daemon::Daemon;
@@ -12,6 +11,7 @@ use dataproxy_tests::image::{Image, TAG};
 use dataproxy_tests::storage::Container;
 use dataproxy_tests::{binary, ports, raw_http, run};
 
+use crate::azurite_pull::upload;
 use crate::azurite_suites::by_key;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -22,25 +22,6 @@ fn block(language: &str) -> String {
     let page = std::fs::read_to_string(page).expect("the page");
     let (_, rest) = page.split_once(&format!("```{language}\n")).expect("a block");
     rest.split_once("```").expect("its end").0.to_owned()
-}
-
-/// Puts a folder of distribution's layout into the container, named as older versions do: with a slash in front.
-async fn upload(azurite: &Azurite, folder: &Path) {
-    let account = by_key(azurite, "contosoblobs");
-    account.create_container("registry").await.expect("a container");
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in std::fs::read_dir(next).expect("a folder can be read") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            let name = path.strip_prefix(folder).expect("below").to_str().expect("text");
-            let object = ObjectName::new(format!("registry//{name}"));
-            account.put_file(&object, &path).await.expect("an upload");
-        }
-    }
 }
 
 /// The page's two files, with this machine's addresses in place of the page's.
@@ -64,7 +45,8 @@ async fn the_page_for_operators_leads_to_a_pull() {
     let image = Image::multi_platform().await;
     let content = Container::new(dir.path().join("content"));
     content.put_image(&image, "team/app", TAG);
-    upload(&azurite, content.dir()).await;
+    // Named as older versions do: with a slash in front.
+    upload(&by_key(&azurite, "contosoblobs"), "registry", "/", content.dir()).await;
     let (config, pull) = files(dir.path(), &azurite).await;
     let program = binary::path("dataproxy").await.display().to_string();
     let config = config.display().to_string();

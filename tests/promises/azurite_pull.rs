@@ -21,8 +21,8 @@ fn is_read(line: &str) -> bool {
     line.contains("\"GET ")
 }
 
-/// Puts the files below a folder into a container, under the same names.
-async fn upload(account: &Account, container: &str, folder: &Path) {
+/// Puts the files below a folder into a container, under the same names below `prefix`.
+pub(crate) async fn upload(account: &Account, container: &str, prefix: &str, folder: &Path) {
     account.create_container(container).await.expect("a container");
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -33,7 +33,7 @@ async fn upload(account: &Account, container: &str, folder: &Path) {
                 continue;
             }
             let name = path.strip_prefix(folder).expect("below").to_str().expect("text");
-            let object = ObjectName::new(format!("{container}/{name}"));
+            let object = ObjectName::new(format!("{container}/{prefix}{name}"));
             account.put_file(&object, &path).await.expect("an upload");
         }
     }
@@ -45,7 +45,7 @@ async fn stamp_over(azurite: &Azurite, credential: &str, image: &Image) -> Stamp
     let stamp = Stamp::start_with(Options { account: Some(account), ..Options::default() }).await;
     let content = stamp.container("contoso");
     content.put_image(image, "team/app", TAG);
-    upload(&by_key(azurite, "first"), "contoso", content.dir()).await;
+    upload(&by_key(azurite, "first"), "contoso", "", content.dir()).await;
     by_key(azurite, "first").create_container("fabrikam").await.expect("a container");
     stamp
 }
