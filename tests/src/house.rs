@@ -11,10 +11,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("dataproxy-azure", &["dataproxy-cache", "dataproxy-outbound"]),
     ("dataproxy-router-api", &[]),
     ("dataproxy-import", &["dataproxy-cache"]),
+    ("dataproxy-loadtest", &[]),
     ("dataproxy", &["dataproxy-azure", "dataproxy-cache", "dataproxy-outbound", "dataproxy-router-api"]),
     (
         "region",
-        &["dataproxy", "dataproxy-azure", "dataproxy-cache", "dataproxy-import", "dataproxy-router-api"],
+        &[
+            "dataproxy",
+            "dataproxy-azure",
+            "dataproxy-cache",
+            "dataproxy-import",
+            "dataproxy-loadtest",
+            "dataproxy-router-api",
+        ],
     ),
     (
         "dataproxy-tests",
@@ -23,6 +31,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "dataproxy-azure",
             "dataproxy-cache",
             "dataproxy-import",
+            "dataproxy-loadtest",
             "dataproxy-router-api",
             "region",
         ],

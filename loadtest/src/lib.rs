@@ -1,0 +1,29 @@
+//! Measures pulls against any container registry.
+//!
+//! A run is a [`plan::Plan`]: flows of pulls that arrive on a schedule of their own, each done as one real client does it.
+//!
+//! ```text
+//! plan ─► schedule: when ─► workload: what ─► drive ─► pull: one pull, phase by phase ─► tally ─► report
+//!                                                        client: docker | containerd | containers-image
+//!                                                        wire:   resolve, connect, TLS, request, body
+//! ```
+//!
+//! Latency is counted from the *intended* start of a pull, so that a server that stalls cannot hide it by holding the
+//! next pulls back (coordinated omission). Whatever arrives is hashed here; no code of the proxy is used to judge it.
+
+pub mod outcome;
+pub mod phase;
+pub mod plan;
+pub mod report;
+pub mod sink;
+pub mod subject;
+
+mod command;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Runs one command line, such as `loadtest pull …`, and says how it ended. The exit codes are in `loadtest --help`.
+pub fn main_with_args(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    command::run(arguments)
+}
