@@ -1,7 +1,7 @@
 //! A whole region on one machine: two stamps of two nodes and a front door, each a process of its own.
 //!
 //! `options → data → (ports, seeds) → supervise → (azurite, publish) → nodes`. One binary plays every part: it starts itself again
-//! for each node, and passes `region dataproxy …` on to the node's own command line.
+//! for each node, and passes `region dataproxy …` and `region loadtest …` on to those command lines.
 
 mod azurite;
 mod charge;
@@ -21,6 +21,7 @@ mod seed;
 mod supervise;
 mod topology;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -33,6 +34,11 @@ fn main() -> ExitCode {
         None => run::run(&options.run),
         Some(Command::Import(import)) => import_command::import(&import),
         Some(Command::Dataproxy { arguments }) => return node_process::dataproxy(arguments),
+        Some(Command::Loadtest { arguments }) => {
+            return dataproxy_loadtest::main_with_args(
+                [OsString::from("region loadtest")].into_iter().chain(arguments),
+            );
+        }
         Some(Command::Node { config }) => return node_process::node(config),
     };
     match done {

@@ -64,6 +64,12 @@ pub(crate) enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
     },
+    /// Measure pulls, from this region or any other registry: `region loadtest --help`.
+    #[command(disable_help_flag = true)]
+    Loadtest {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
     /// Be a node of a region, and end when the region does.
     #[command(hide = true)]
     Node {
@@ -119,13 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_dataproxy_is_passed_on_untouched() {
+    fn what_follows_dataproxy_or_loadtest_is_passed_on_untouched() {
         let options = parse("region dataproxy serve --config x --help").expect("valid");
         let Some(Command::Dataproxy { arguments }) = options.command else { panic!("{options:?}") };
         assert_eq!(arguments, ["serve", "--config", "x", "--help"]);
         let options = parse("region dataproxy --version").expect("valid");
         let Some(Command::Dataproxy { arguments }) = options.command else { panic!("{options:?}") };
         assert_eq!(arguments, ["--version"]);
+        let options = parse("region loadtest pull --help x").expect("valid");
+        let Some(Command::Loadtest { arguments }) = options.command else { panic!("{options:?}") };
+        assert_eq!(arguments, ["pull", "--help", "x"]);
     }
 
     #[test]
