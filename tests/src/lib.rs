@@ -22,6 +22,7 @@ pub mod identity;
 pub mod image;
 pub mod installed;
 pub mod layout;
+pub mod loadtest;
 pub mod node;
 pub mod page;
 pub mod podman;
