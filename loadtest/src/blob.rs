@@ -1,13 +1,19 @@
 //! One blob: asked for, counted, hashed, and continued where it was cut.
 
-pub(crate) mod body;
+mod body;
+mod chunks;
+mod ranges;
+
+use sha2::{Digest, Sha256};
 
 use crate::image::written;
 use crate::outcome::{Failure, Outcome};
+use crate::plan::Ranges;
 use crate::request::{Accept, Method, Request};
 use crate::session::Session;
+
 use body::{Body, Span};
-use sha2::{Digest, Sha256};
+pub(crate) use ranges::ranges;
 
 /// A blob that is wanted.
 #[derive(Clone, Debug)]
@@ -20,6 +26,10 @@ pub(crate) struct Blob<'a> {
     pub(crate) digest: Option<[u8; 32]>,
     /// Bytes per second that it is read with at most.
     pub(crate) rate: Option<u64>,
+    /// Read in chunks of so many bytes, and so many of them at once.
+    pub(crate) chunks: Option<(u64, usize)>,
+    /// Only ranges of it are read.
+    pub(crate) ranges: Option<Ranges>,
 }
 
 /// A blob while it is pulled, over as many requests as it takes.
@@ -77,10 +87,7 @@ impl<'a> Download<'a> {
     /// Asks for what is still missing, and reads it to its end.
     pub(crate) async fn attempt(&mut self, whole_again: WholeAgain) -> Result<(), Stopped> {
         let range = (self.at > 0).then_some((self.at, None));
-        if range.is_some() {
-            self.resumed = true;
-            self.session.seen.resumed();
-        }
+        self.count_as_resumed();
         let span = match range {
             None => Span::Whole,
             Some((from, _)) => Span::Rest { from, skip: whole_again == WholeAgain::Skip },
@@ -96,6 +103,13 @@ impl<'a> Download<'a> {
         self.at += body.came();
         self.size = self.size.or(body.size());
         body.end(self.session, &self.blob.path, asked)
+    }
+
+    fn count_as_resumed(&mut self) {
+        if self.at > 0 {
+            self.resumed = true;
+            self.session.seen.resumed();
+        }
     }
 
     /// What came, judged: its size, then its digest.

@@ -49,8 +49,21 @@ impl Manner<'_> {
                 size: Some(descriptor.size),
                 digest: sha256(&descriptor.digest).filter(|_| self.reading.hash),
                 rate: self.reading.rate,
+                chunks: self.chunks(),
+                ranges: self.reading.ranges,
             })
             .collect()
+    }
+
+    /// The config, which is always read whole.
+    fn config<'d>(&self, session: &Session<'_>, repository: &str, config: &'d Descriptor) -> Vec<Blob<'d>> {
+        let mut blobs = self.blobs(session, repository, [config]);
+        blobs.iter_mut().for_each(|blob| blob.ranges = None);
+        blobs
+    }
+
+    fn chunks(&self) -> Option<(u64, usize)> {
+        self.reading.chunk.map(|bytes| (bytes, self.layers_at_once))
     }
 
     /// A blob that a URL names.
@@ -61,6 +74,8 @@ impl Manner<'_> {
             size: None,
             digest: hex.and_then(sha256_hex).filter(|_| self.reading.hash),
             rate: self.reading.rate,
+            chunks: self.chunks(),
+            ranges: self.reading.ranges,
         }
     }
 }

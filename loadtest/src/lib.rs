@@ -27,6 +27,7 @@ mod habits;
 mod image;
 mod kept;
 mod manifest;
+mod places;
 mod request;
 mod seen;
 mod session;

@@ -1,5 +1,6 @@
 //! One pull from its begin to its end: which client, whose connections, how long, and what came of it.
 
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use crate::client::{self, Manner};
 use crate::habits::{Habits, Keeping};
 use crate::outcome::{Failure, Outcome};
 use crate::phase::Phase;
+use crate::places::Places;
 use crate::plan::{Client, Reading};
 use crate::request::Courier;
 use crate::seen::Seen;
@@ -46,6 +48,8 @@ pub struct Puller {
     dialer: Dialer,
     kept: Pool,
     tokens: Tokens,
+    places: Places,
+    hurry: u32,
 }
 
 impl Puller {
@@ -58,7 +62,6 @@ impl Puller {
         reading: Reading,
         seed: u64,
     ) -> Result<Self, AccessError> {
-        let _ = seed;
         check(client, &reading)?;
         let habits = client::habits(client);
         let dialer = Dialer {
@@ -73,8 +76,14 @@ impl Puller {
             Keeping::Always => Pool::new(KEPT, Duration::MAX),
             _ => Pool::new(0, Duration::ZERO),
         };
-        let tokens = Tokens::default();
-        Ok(Self { access, client, habits, reading, layers_at_once, dialer, kept, tokens })
+        let (tokens, places) = (Tokens::default(), Places::new(seed));
+        Ok(Self { access, client, habits, reading, layers_at_once, dialer, kept, tokens, places, hurry: 1 })
+    }
+
+    /// Divides the pauses that the client makes between attempts. For tests: a pull in a hurry is not that client's any more.
+    #[must_use]
+    pub fn in_a_hurry(self, divisor: NonZeroU32) -> Self {
+        Self { hurry: divisor.get(), ..self }
     }
 
     /// Makes one pull, and tells `sink` what it sees; `finished` comes last, once. Dropped before its end, it tells nothing
@@ -124,7 +133,15 @@ impl Puller {
             sink: seen.sink,
         };
         let repository = subject.repository();
-        let session = Session::new(&self.access, courier, &self.tokens, seen, &subject.endpoint, repository);
+        let mut session = Session::new(
+            &self.access,
+            courier,
+            (&self.tokens, &self.places),
+            seen,
+            &subject.endpoint,
+            repository,
+        );
+        session.hurry = self.hurry;
         let manner = Manner { reading: &self.reading, layers_at_once: self.layers_at_once };
         match &subject.what {
             What::Image { repository, reference } => {
@@ -145,13 +162,26 @@ impl Puller {
     }
 }
 
-fn check(_client: Client, reading: &Reading) -> Result<(), AccessError> {
+fn check(client: Client, reading: &Reading) -> Result<(), AccessError> {
     let wrong = |what| Err(AccessError::Reading(what));
     if reading.rate == Some(0) {
         return wrong("a reading rate of 0 would never end; leave it out to read as fast as bytes come");
     }
     if reading.layers_at_once == Some(0) {
         return wrong("0 layers at once would never begin; it takes at least 1");
+    }
+    // What containerd itself asks for (`minChunkSize`).
+    if reading.chunk.is_some_and(|chunk| chunk < 512) {
+        return wrong("a chunk has at least 512 bytes");
+    }
+    if reading.chunk.is_some() && client != Client::Containerd {
+        return wrong("reading in chunks is a way of containerd; no other client does it");
+    }
+    if reading.chunk.is_some() && reading.ranges.is_some() {
+        return wrong("a layer is read in chunks or by ranges, not both");
+    }
+    if reading.ranges.is_some_and(|ranges| ranges.count == 0 || ranges.size == 0) {
+        return wrong("ranges take a count and a size of at least 1");
     }
     Ok(())
 }

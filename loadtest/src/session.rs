@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::Uri;
 
 use crate::access::Access;
 use crate::kept::Kept;
 use crate::outcome::{Failure, Outcome};
+use crate::places::Places;
 use crate::request::{Courier, Method, Request, failure};
 use crate::seen::Seen;
 use crate::subject::Endpoint;
@@ -26,8 +28,11 @@ pub(crate) struct Session<'a> {
     pub(crate) access: &'a Access,
     pub(crate) courier: Courier<'a>,
     pub(crate) tokens: &'a Tokens,
+    pub(crate) places: &'a Places,
     pub(crate) seen: &'a Seen<'a>,
     pub(crate) registry: &'a Endpoint,
+    /// Divides the client's pauses.
+    pub(crate) hurry: u32,
     authority: String,
     /// The repository, for the scope of tokens where a challenge names none.
     repository: &'a str,
@@ -45,7 +50,7 @@ impl<'a> Session<'a> {
     pub(crate) fn new(
         access: &'a Access,
         courier: Courier<'a>,
-        tokens: &'a Tokens,
+        (tokens, places): (&'a Tokens, &'a Places),
         seen: &'a Seen<'a>,
         registry: &'a Endpoint,
         repository: &'a str,
@@ -53,7 +58,8 @@ impl<'a> Session<'a> {
         let given = access.token.as_ref().map(|token| Rc::from(format!("Bearer {}", token.reveal())));
         let authority = registry.authority();
         let authorization = RefCell::new(given);
-        Self { access, courier, tokens, seen, registry, authority, repository, authorization }
+        let hurry = 1;
+        Self { access, courier, tokens, places, seen, registry, hurry, authority, repository, authorization }
     }
 
     /// Asks the registry, follows redirects, and gets a token once if it wants one. The answer that is neither a redirect nor
@@ -138,6 +144,12 @@ impl<'a> Session<'a> {
             Err(crate::token::Refused::Failed(failure)) => Err(failure),
             Err(crate::token::Refused::Unusable(what)) => Err(refused(Outcome::Status, Some(401), &what)),
         }
+    }
+
+    /// Lets the client pause after a failure, before it tries again.
+    pub(crate) async fn pause(&self, failure: &Failure, pause: Duration) {
+        self.seen.retried(failure);
+        tokio::time::sleep(pause / self.hurry).await;
     }
 
     /// A failure of a request to the registry itself.

@@ -1,6 +1,7 @@
 //! The answer to one request for a blob or a part of it.
 
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 
 use super::Stopped;
 use crate::kept::{error_code, problem};
@@ -46,8 +47,10 @@ pub(crate) struct Body<'b, 's> {
     /// Of the whole blob.
     size: Option<u64>,
     hash: Option<&'b mut Sha256>,
-    /// Where the bytes go, where they cannot be hashed in order.
+    /// Where the bytes of a chunk go, as they may be early.
     kept: Option<&'b mut Vec<u8>>,
+    /// Told of the whole size when a chunk's answer is a range.
+    tell: Option<oneshot::Sender<u64>>,
     /// What is wrong with the head.
     wrong: Option<Wrong>,
     in_body: bool,
@@ -80,6 +83,7 @@ impl<'b, 's> Body<'b, 's> {
             size,
             hash,
             kept: None,
+            tell: None,
             wrong: None,
             in_body: false,
             skip: 0,
@@ -93,6 +97,12 @@ impl<'b, 's> Body<'b, 's> {
     /// Keeps the bytes, instead of hashing them as they come.
     pub(crate) fn keep(mut self, kept: &'b mut Vec<u8>) -> Self {
         self.kept = Some(kept);
+        self
+    }
+
+    /// Tells the size of the whole as soon as the head says that ranges are taken.
+    pub(crate) fn tell(mut self, tell: oneshot::Sender<u64>) -> Self {
+        self.tell = Some(tell);
         self
     }
 
@@ -182,7 +192,11 @@ impl<'b, 's> Body<'b, 's> {
                 return self.judge_whole(head);
             }
             (Span::Rest { skip: false, .. }, 200) => return Err(Wrong::RangeIgnored),
-            (Span::Chunk { from: 0, .. }, 200) => return self.judge_whole(head),
+            // No ranges here: this one answer is all of it.
+            (Span::Chunk { from, .. }, 200) if self.tell.take().is_some() => {
+                (self.span, self.skip) = (Span::Rest { from, skip: true }, from);
+                return self.judge_whole(head);
+            }
             (Span::Part { .. } | Span::Chunk { .. }, 200) => return Err(Wrong::RangeIgnored),
             (Span::Rest { from, .. } | Span::Chunk { from, .. }, 206) => (from, None),
             (Span::Part { first, last }, 206) => (first, Some(last)),
@@ -205,7 +219,12 @@ impl<'b, 's> Body<'b, 's> {
                 "its Content-Length is {other} and its Content-Range has {length} bytes"
             )));
         }
-        self.judge_size(range.total)
+        self.judge_size(range.total)?;
+        if let Some((tell, size)) = self.tell.take().zip(self.size) {
+            // Nobody listens any more: the pull has ended.
+            let _ = tell.send(size);
+        }
+        Ok(())
     }
 
     fn judge_whole(&mut self, head: &Head<'_>) -> Result<(), Wrong> {
@@ -264,10 +283,10 @@ impl Taker for Body<'_, '_> {
         self.first_byte.end(Outcome::Ok);
         self.came += count - past;
         let bytes = bytes.and_then(|bytes| bytes.get(usize::try_from(past).ok()?..)).unwrap_or_default();
-        if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(bytes);
-        } else if let Some(hash) = &mut self.hash {
-            hash.update(bytes);
+        match (&mut self.kept, &mut self.hash) {
+            (Some(kept), _) if matches!(self.span, Span::Chunk { .. }) => kept.extend_from_slice(bytes),
+            (_, Some(hash)) => hash.update(bytes),
+            _ => {}
         }
     }
 

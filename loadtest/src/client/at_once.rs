@@ -3,7 +3,7 @@
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{containerd, containers_image, docker, plain};
-use crate::blob::Blob;
+use crate::blob::{Blob, ranges};
 use crate::outcome::{Failure, Outcome};
 use crate::phase::Phase;
 use crate::plan::Client;
@@ -26,11 +26,12 @@ pub(super) async fn blobs(
 /// Pulls one blob as this client does, and times it.
 pub(super) async fn blob(client: Client, session: &Session<'_>, blob: &Blob<'_>) -> Result<Outcome, Failure> {
     let mut timed = session.seen.time(Phase::Blob);
-    let result = match client {
-        Client::Docker => docker::blob(session, blob).await,
-        Client::Containerd => containerd::blob(session, blob).await,
-        Client::ContainersImage => containers_image::blob(session, blob).await,
-        Client::Plain => plain::blob(session, blob).await,
+    let result = match (blob.ranges, client) {
+        (Some(wanted), _) => ranges(session, blob, wanted, session.places).await,
+        (None, Client::Docker) => docker::blob(session, blob).await,
+        (None, Client::Containerd) => containerd::blob(session, blob).await,
+        (None, Client::ContainersImage) => containers_image::blob(session, blob).await,
+        (None, Client::Plain) => plain::blob(session, blob).await,
     };
     timed.end(result.as_ref().map_or_else(|failure| failure.outcome, |outcome| *outcome));
     result

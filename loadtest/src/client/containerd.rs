@@ -55,7 +55,8 @@ pub(super) async fn image(
             asked.image(session, second)?
         }
     };
-    let all = manner.blobs(session, repository, std::iter::once(&config).chain(&layers));
+    let mut all = manner.config(session, repository, &config);
+    all.extend(manner.blobs(session, repository, &layers));
     at_once::blobs(Client::Containerd, session, &all, manner.layers_at_once).await
 }
 
@@ -120,9 +121,11 @@ pub(super) async fn blob(session: &Session<'_>, blob: &Blob<'_>) -> Result<Outco
     let (mut sends, mut cuts) = (1, 0);
     loop {
         let before = download.at();
-        let Err(Stopped { failure, cut, .. }) = download.attempt(WholeAgain::Skip).await else {
-            return download.judge();
+        let attempt = match blob.chunks {
+            None => download.attempt(WholeAgain::Skip).await,
+            Some((bytes, most)) => download.attempt_in_chunks(bytes, most).await,
         };
+        let Err(Stopped { failure, cut, .. }) = attempt else { return download.judge() };
         if cut && failure.outcome == Outcome::Short {
             cuts = if download.at() > before { 1 } else { cuts + 1 };
             if cuts > CUTS_AT_ONE_PLACE {

@@ -68,7 +68,7 @@ pub(super) async fn image(
         }
     };
     let client = Client::ContainersImage;
-    let config = at_once::blobs(client, session, &manner.blobs(session, repository, [&config]), 1).await?;
+    let config = at_once::blobs(client, session, &manner.config(session, repository, &config), 1).await?;
     let layers = manner.blobs(session, repository, &layers);
     Ok(at_once::blobs(client, session, &layers, manner.layers_at_once).await?.max(config))
 }
@@ -88,9 +88,8 @@ async fn get(session: &Session<'_>, asked: &Asked<'_>) -> Result<Manifest, Failu
 }
 
 async fn back_off(session: &Session<'_>, failure: &Failure, retry_after: Option<u64>, sends: u32) {
-    session.seen.retried(failure);
     let wait = retry_after.map_or(BACK_OFF * 2u32.pow(sends - 1), Duration::from_secs);
-    tokio::time::sleep(wait.min(LONGEST)).await;
+    session.pause(failure, wait.min(LONGEST)).await;
 }
 
 /// GET, and after a cut of either kind GET of the rest, if that is worth it.
@@ -111,8 +110,7 @@ pub(super) async fn blob(session: &Session<'_>, blob: &Blob<'_>) -> Result<Outco
         if !stopped.cut || !is_worth_it {
             return Err(failure);
         }
-        session.seen.retried(&failure);
-        tokio::time::sleep(RECONNECT).await;
+        session.pause(&failure, RECONNECT).await;
         last = Some((download.at(), Instant::now()));
     }
 }

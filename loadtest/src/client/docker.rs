@@ -58,7 +58,7 @@ pub(super) async fn image(
             asked.image(session, get(session, &asked).await?)?
         }
     };
-    let config = manner.blobs(session, repository, [&config]);
+    let config = manner.config(session, repository, &config);
     let layers = manner.blobs(session, repository, &layers);
     let (config, layers) = try_join(
         // The config is got in one go, beside the layers.
@@ -111,8 +111,7 @@ pub(super) async fn blob(session: &Session<'_>, blob: &Blob<'_>) -> Result<Outco
         if again == Again::FromTheBegin {
             download.start_over();
         }
-        session.seen.retried(&failure);
-        tokio::time::sleep(WAIT * attempts).await;
+        session.pause(&failure, WAIT * attempts).await;
         attempts += 1;
     }
 }

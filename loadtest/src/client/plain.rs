@@ -43,7 +43,8 @@ pub(super) async fn image(
             asked.image(session, second)?
         }
     };
-    let all = manner.blobs(session, repository, std::iter::once(&config).chain(&layers));
+    let mut all = manner.config(session, repository, &config);
+    all.extend(manner.blobs(session, repository, &layers));
     at_once::blobs(Client::Plain, session, &all, manner.layers_at_once).await
 }
 

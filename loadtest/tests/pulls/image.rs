@@ -5,12 +5,12 @@ use sha2::{Digest, Sha256};
 use crate::server::{Answer, Asked};
 
 /// `sha256:<hex>`.
-pub fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// Bytes that differ from place to place.
-pub fn bytes(length: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn bytes(length: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     (0..length)
         .map(|_| {
@@ -23,21 +23,21 @@ pub fn bytes(length: usize, seed: u64) -> Vec<u8> {
 }
 
 /// An index with one manifest for linux/amd64, a config and layers.
-pub struct Image {
-    pub index: Vec<u8>,
-    pub manifest: Vec<u8>,
-    pub config: Vec<u8>,
-    pub layers: Vec<Vec<u8>>,
+pub(crate) struct Image {
+    pub(crate) index: Vec<u8>,
+    pub(crate) manifest: Vec<u8>,
+    pub(crate) config: Vec<u8>,
+    pub(crate) layers: Vec<Vec<u8>>,
 }
 
-pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-pub const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+pub(crate) const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 impl Image {
     /// With layers of these sizes.
-    pub fn new(sizes: &[usize]) -> Self {
+    pub(crate) fn new(sizes: &[usize]) -> Self {
         let layers: Vec<Vec<u8>> = sizes.iter().zip(1..).map(|(size, seed)| bytes(*size, seed)).collect();
         let config = b"{\"architecture\":\"amd64\"}".to_vec();
         let named = |kind: &str, bytes: &[u8]| serde_json::json!({ "mediaType": kind, "digest": digest(bytes), "size": bytes.len() });
@@ -55,13 +55,13 @@ impl Image {
     }
 
     /// All its bytes.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         let layers: usize = self.layers.iter().map(Vec::len).sum();
         (self.index.len() + self.manifest.len() + self.config.len() + layers) as u64
     }
 
     /// What a registry answers to a request for `contoso/app:v1` or a part of it.
-    pub fn answer(&self, asked: &Asked) -> Answer {
+    pub(crate) fn answer(&self, asked: &Asked) -> Answer {
         let path = asked.what().split_once(' ').expect("a path").1;
         let path = path.split('?').next().expect("a path");
         if path == "/v2/" {
@@ -95,7 +95,7 @@ impl Image {
     }
 
     /// The path of a blob.
-    pub fn path(&self, blob: &[u8]) -> String {
+    pub(crate) fn path(&self, blob: &[u8]) -> String {
         format!("/v2/contoso/app/blobs/{}", digest(blob))
     }
 }

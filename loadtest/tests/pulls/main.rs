@@ -4,6 +4,8 @@
 
 mod faults;
 mod image;
+mod parts;
+mod retries;
 mod seen;
 mod sequences;
 mod server;

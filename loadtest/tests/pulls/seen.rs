@@ -13,12 +13,12 @@ use dataproxy_loadtest::sink::{Finished, Sink};
 
 /// Everything that one or more pulls told.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub phases: RefCell<Vec<(Phase, Outcome)>>,
-    pub requests: Cell<u64>,
-    pub connections: Cell<u64>,
-    pub received: Cell<u64>,
-    pub finished: RefCell<Vec<Finished>>,
+pub(crate) struct Seen {
+    pub(crate) phases: RefCell<Vec<(Phase, Outcome)>>,
+    pub(crate) requests: Cell<u64>,
+    pub(crate) connections: Cell<u64>,
+    pub(crate) received: Cell<u64>,
+    pub(crate) finished: RefCell<Vec<Finished>>,
 }
 
 impl Sink for Seen {
@@ -41,7 +41,7 @@ impl Sink for Seen {
 
 impl Seen {
     /// How one phase ended, each time.
-    pub fn of(&self, wanted: Phase) -> Vec<Outcome> {
+    pub(crate) fn of(&self, wanted: Phase) -> Vec<Outcome> {
         self.phases
             .borrow()
             .iter()
@@ -52,18 +52,23 @@ impl Seen {
 }
 
 /// A way to read that no test waits for long.
-pub fn reading() -> Reading {
+pub(crate) fn reading() -> Reading {
     Reading { timeout: Duration::from_secs(60), ..Reading::default() }
 }
 
 /// A puller with nothing particular.
-pub fn puller(client: Client, reading: Reading) -> Puller {
-    let access = AccessOptions::default().open().expect("access");
+pub(crate) fn puller(client: Client, reading: Reading) -> Puller {
+    puller_with(&AccessOptions::default(), client, reading)
+}
+
+/// A puller with these rights and ways.
+pub(crate) fn puller_with(options: &AccessOptions, client: Client, reading: Reading) -> Puller {
+    let access = options.open().expect("access");
     Puller::new(Arc::new(access), client, reading, 1).expect("a puller")
 }
 
 /// Pulls once, and what it told.
-pub async fn pull(puller: &Puller, subject: &str) -> (Finished, Seen) {
+pub(crate) async fn pull(puller: &Puller, subject: &str) -> (Finished, Seen) {
     let seen = Seen::default();
     let subject = Arc::new(subject.parse().expect("a subject"));
     puller.pull(Job { number: 7, subject, intended: Instant::now() }, &seen).await;
@@ -77,7 +82,7 @@ pub async fn pull(puller: &Puller, subject: &str) -> (Finished, Seen) {
 }
 
 /// Runs a test on a thread of its own kind, within a minute of real time.
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
         tokio::time::timeout(Duration::from_secs(60), test).await.expect("the test ends");

@@ -12,18 +12,18 @@ use tokio_rustls::TlsAcceptor;
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// Which connection it came on, from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// Its head, line by line, without the empty one.
-    pub lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
     /// Its body.
-    pub form: String,
+    pub(crate) form: String,
 }
 
 /// What is answered.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     head: String,
     /// What follows the head, piece by piece; each is a write of its own.
     pieces: Vec<Vec<u8>>,
@@ -41,35 +41,41 @@ enum Then {
 
 impl Asked {
     /// `GET /path`.
-    pub fn what(&self) -> &str {
+    pub(crate) fn what(&self) -> &str {
         self.lines[0].strip_suffix(" HTTP/1.1").expect("a request line")
     }
 
     /// A field's value.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.lines[1..].iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
+    /// First and last byte of its range, where it is closed.
+    pub(crate) fn range(&self) -> Option<(usize, usize)> {
+        let (first, last) = self.field("Range")?.strip_prefix("bytes=")?.split_once('-')?;
+        Some((first.parse().ok()?, last.parse().ok()?))
+    }
+
     /// The first byte of its range.
-    pub fn from(&self) -> Option<usize> {
+    pub(crate) fn from(&self) -> Option<usize> {
         self.field("Range")?.strip_prefix("bytes=")?.split('-').next()?.parse().ok()
     }
 }
 
 impl Answer {
     /// A status with a body and its length.
-    pub fn new(status: u16, body: &[u8]) -> Self {
+    pub(crate) fn new(status: u16, body: &[u8]) -> Self {
         let head = format!("HTTP/1.1 {status} Because\r\nContent-Length: {}\r\n", body.len());
         Self { head, pieces: vec![body.to_vec()], then: Then::GoOn }
     }
 
     /// These bytes and nothing else, then FIN.
-    pub fn raw(bytes: &[u8]) -> Self {
+    pub(crate) fn raw(bytes: &[u8]) -> Self {
         Self { head: String::new(), pieces: vec![bytes.to_vec()], then: Then::Fin }
     }
 
     /// The whole of `body`, or what the request's range wants of it.
-    pub fn file(asked: &Asked, body: &[u8]) -> Self {
+    pub(crate) fn file(asked: &Asked, body: &[u8]) -> Self {
         let Some(range) = asked.field("Range") else { return Self::new(200, body) };
         let (first, last) =
             range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).expect("a range");
@@ -80,20 +86,20 @@ impl Answer {
     }
 
     /// One more field.
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.head += &format!("{name}: {value}\r\n");
         self
     }
 
     /// Another length than the body has.
-    pub fn announcing(mut self, length: usize) -> Self {
+    pub(crate) fn announcing(mut self, length: usize) -> Self {
         let end = self.head.find("Content-Length").expect("a length");
         self.head.truncate(end);
         self.with("Content-Length", &length.to_string())
     }
 
     /// The body in chunks of these sizes, over and over.
-    pub fn chunked(mut self, sizes: &[usize]) -> Self {
+    pub(crate) fn chunked(mut self, sizes: &[usize]) -> Self {
         let body = self.pieces.concat();
         let end = self.head.find("Content-Length").expect("a length");
         self.head.truncate(end);
@@ -114,7 +120,7 @@ impl Answer {
     }
 
     /// The body until the connection ends, without a length.
-    pub fn until_close(mut self) -> Self {
+    pub(crate) fn until_close(mut self) -> Self {
         let end = self.head.find("Content-Length").expect("a length");
         self.head.truncate(end);
         self.then = Then::Fin;
@@ -122,7 +128,7 @@ impl Answer {
     }
 
     /// The body written in pieces of these sizes, over and over.
-    pub fn in_pieces(mut self, sizes: &[usize]) -> Self {
+    pub(crate) fn in_pieces(mut self, sizes: &[usize]) -> Self {
         let body = self.pieces.concat();
         let mut rest = &body[..];
         self.pieces.clear();
@@ -138,22 +144,22 @@ impl Answer {
     }
 
     /// Only so many bytes of the body, then FIN.
-    pub fn cut_at(self, bytes: usize) -> Self {
+    pub(crate) fn cut_at(self, bytes: usize) -> Self {
         self.ending(bytes, Then::Fin)
     }
 
     /// Only so many bytes of the body, then RST.
-    pub fn reset_at(self, bytes: usize) -> Self {
+    pub(crate) fn reset_at(self, bytes: usize) -> Self {
         self.ending(bytes, Then::Rst)
     }
 
     /// Only so many bytes of the body, then nothing for ever.
-    pub fn stalled_at(self, bytes: usize) -> Self {
+    pub(crate) fn stalled_at(self, bytes: usize) -> Self {
         self.ending(bytes, Then::Stall)
     }
 
     /// FIN after all of it.
-    pub fn closing(mut self) -> Self {
+    pub(crate) fn closing(mut self) -> Self {
         self.then = Then::Fin;
         self
     }
@@ -170,8 +176,8 @@ impl Answer {
 }
 
 /// A server on a port of its own; it ends with its runtime.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     asked: Rc<RefCell<Vec<Asked>>>,
 }
 
@@ -179,12 +185,15 @@ type Script = Rc<dyn Fn(&Asked, usize) -> Answer>;
 
 impl Server {
     /// Answers each request by `script`, which is told the request and how many came before it.
-    pub async fn start(script: impl Fn(&Asked, usize) -> Answer + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Asked, usize) -> Answer + 'static) -> Self {
         Self::start_with(None, script).await
     }
 
     /// As `start`, over TLS with a certificate made for `name`; returned as PEM.
-    pub async fn start_tls(name: &str, script: impl Fn(&Asked, usize) -> Answer + 'static) -> (Self, String) {
+    pub(crate) async fn start_tls(
+        name: &str,
+        script: impl Fn(&Asked, usize) -> Answer + 'static,
+    ) -> (Self, String) {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
         let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -226,17 +235,17 @@ impl Server {
     }
 
     /// What was asked so far.
-    pub fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.borrow().clone()
     }
 
     /// `GET /path` of each request so far.
-    pub fn whats(&self) -> Vec<String> {
+    pub(crate) fn whats(&self) -> Vec<String> {
         self.asked.borrow().iter().map(|asked| asked.what().to_owned()).collect()
     }
 
     /// The server's URL with this path.
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
