@@ -1,0 +1,11 @@
+//! Pulls from a server that is told what to do wrong.
+
+#![allow(clippy::expect_used)]
+
+mod faults;
+mod image;
+mod parts;
+mod retries;
+mod seen;
+mod sequences;
+mod server;
