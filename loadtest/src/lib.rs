@@ -20,6 +20,10 @@ pub mod snapshot;
 pub mod subject;
 
 mod command;
+mod popularity;
+mod random;
+mod schedule;
+mod workload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
