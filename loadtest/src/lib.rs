@@ -23,6 +23,7 @@ mod command;
 mod popularity;
 mod random;
 mod schedule;
+mod tally;
 mod workload;
 
 use std::ffi::OsString;
