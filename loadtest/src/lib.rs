@@ -20,6 +20,7 @@ pub mod snapshot;
 pub mod subject;
 
 mod command;
+mod drive;
 mod popularity;
 mod random;
 mod schedule;
