@@ -16,6 +16,7 @@ pub mod phase;
 pub mod plan;
 pub mod report;
 pub mod sink;
+pub mod snapshot;
 pub mod subject;
 
 mod command;
