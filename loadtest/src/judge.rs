@@ -135,7 +135,9 @@ mod tests {
         report.nodes.clear();
         report.flows.truncate(1);
         report.flows[0].pulls.clear();
-        for text in ["p99<=1000", "failed<=1000", "failed_share<=1", "pull_rate>=0", "byte_rate>=0", "resumed<=9"] {
+        for text in
+            ["p99<=1000", "failed<=1000", "failed_share<=1", "pull_rate>=0", "byte_rate>=0", "resumed<=9"]
+        {
             assert_eq!(judge_text(&report, &[text]), [(report.flows[0].name.clone(), None, false)], "{text}");
         }
         for text in ["cpu_per_gib<=1000", "cpu_per_request<=9", "hottest_over_mean<=99"] {

@@ -29,7 +29,8 @@ pub(crate) fn is_good(name: &str) -> bool {
 /// The names in these counts, in the order of [`Outcome::ALL`]; those not known come last.
 pub(crate) fn names(counts: &ByOutcome) -> Vec<&str> {
     let rank = |name: &str| Outcome::ALL.iter().position(|outcome| outcome.as_str() == name);
-    let mut names: Vec<&str> = counts.iter().filter(|(_, count)| **count > 0).map(|(name, _)| name.as_str()).collect();
+    let mut names: Vec<&str> =
+        counts.iter().filter(|(_, count)| **count > 0).map(|(name, _)| name.as_str()).collect();
     names.sort_by_key(|name| rank(name).unwrap_or(Outcome::ALL.len()));
     names
 }
@@ -142,7 +143,8 @@ mod tests {
         };
         let a = points(&[(1.0, 1.0), (2.0, 5.0), (3.0, f64::NAN), (4.0, 7.0)]);
         let b = points(&[(1.1, 2.0), (3.1, 3.0), (4.1, 6.0)]);
-        let hottest: Vec<_> = hottest(&[&a, &b]).into_iter().map(|(point, node)| (point.value, node)).collect();
+        let hottest: Vec<_> =
+            hottest(&[&a, &b]).into_iter().map(|(point, node)| (point.value, node)).collect();
         assert_eq!(hottest, [(2.0, 1), (5.0, 0), (3.0, 1), (7.0, 0)]);
     }
 }

@@ -66,7 +66,11 @@ fn fitting(units: &[Unit], value: f64) -> Unit {
 
 /// The unit of time for values up to `seconds`.
 pub(crate) fn time_unit(seconds: f64) -> Unit {
-    if seconds == 0.0 || !seconds.is_finite() { Unit { sign: "s", size: 1.0 } } else { fitting(&TIMES, seconds) }
+    if seconds == 0.0 || !seconds.is_finite() {
+        Unit { sign: "s", size: 1.0 }
+    } else {
+        fitting(&TIMES, seconds)
+    }
 }
 
 /// The unit of size for values up to `bytes`.

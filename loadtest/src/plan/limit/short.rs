@@ -109,7 +109,14 @@ fn bound(measure: Measure, text: &str) -> Result<f64, String> {
 }
 
 fn size(text: &str) -> Option<f64> {
-    let units = [("KiB", 1024.0), ("MiB", 1_048_576.0), ("GiB", 1_073_741_824.0), ("kB", 1e3), ("MB", 1e6), ("GB", 1e9)];
+    let units = [
+        ("KiB", 1024.0),
+        ("MiB", 1_048_576.0),
+        ("GiB", 1_073_741_824.0),
+        ("kB", 1e3),
+        ("MB", 1e6),
+        ("GB", 1e9),
+    ];
     units.iter().find_map(|(sign, size)| {
         let number: f64 = text.strip_suffix(sign)?.trim().parse().ok()?;
         Some(number * size)
@@ -120,7 +127,13 @@ fn size(text: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn limit(flow: Option<&str>, phase: Option<Phase>, measure: Measure, most: Option<f64>, least: Option<f64>) -> Limit {
+    fn limit(
+        flow: Option<&str>,
+        phase: Option<Phase>,
+        measure: Measure,
+        most: Option<f64>,
+        least: Option<f64>,
+    ) -> Limit {
         Limit { flow: flow.map(str::to_owned), measure, phase, at_most: most, at_least: least }
     }
 
