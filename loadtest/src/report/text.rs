@@ -73,8 +73,13 @@ fn write_flow(text: &mut String, report: &Report, flow: &FlowReport) -> std::fmt
         let (p99, max) = (unit::seconds(flow.lateness.p99), unit::seconds(flow.lateness.max));
         writeln!(text, "  started late by this machine: p99 {p99}, at most {max}")?;
     }
-    let first: Vec<_> = flow.failures.iter().take(3).collect();
-    for sample in first {
+    // One of each outcome.
+    let mut told = Vec::new();
+    for sample in &flow.failures {
+        if told.contains(&sample.outcome) {
+            continue;
+        }
+        told.push(sample.outcome);
         let line = format!("{} at {}: {}", sample.outcome, unit::clock(sample.at), one_line(&sample.detail));
         writeln!(text, "{}", wrapped("  e.g. ", &line))?;
     }
@@ -129,7 +134,7 @@ fn write_cost(text: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(
         text,
-        "load: {} CPU, busiest thread {} of a core, timers late by {} (p99), {} connections at most",
+        "load: {} CPU, busiest thread {} of a core, timers {} late (p99), {} connections at most",
         unit::seconds(report.client.cpu),
         unit::share(report.client.busiest_thread),
         unit::seconds(report.client.timer_lag.p99),

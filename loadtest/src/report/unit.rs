@@ -102,9 +102,17 @@ pub(crate) fn byte_rate(value: f64) -> String {
     if value.is_finite() { format!("{}/s", bytes(value)) } else { NONE.to_owned() }
 }
 
-/// A share from 0 to 1 as `1.23 %`.
+/// A share from 0 to 1 as `1.23 %`. What is nearly all is not written as all: `99.96 %`.
 pub(crate) fn share(value: f64) -> String {
-    if value.is_finite() { format!("{} %", significant(value * 100.0)) } else { NONE.to_owned() }
+    if !value.is_finite() {
+        return NONE.to_owned();
+    }
+    if value < 1.0 && value > 0.9994 {
+        // As many digits as show that something is missing; one failure in a billion needs seven.
+        let digits = (2..8).find(|digits| !format!("{:.*}", *digits, value * 100.0).starts_with("100"));
+        return format!("{:.*} %", digits.unwrap_or(8), value * 100.0);
+    }
+    format!("{} %", significant(value * 100.0))
 }
 
 /// A time of the run as `4:05`, or `1:04:05`.
@@ -153,7 +161,11 @@ mod tests {
             assert_eq!(bytes(value), text, "{value}");
         }
         assert_eq!(byte_rate(1_048_576.0 * 12.5), "12.5 MiB/s");
-        assert_eq!(share(0.012_34), "1.23 %");
+        for (value, text) in
+            [(0.012_34, "1.23 %"), (1.0, "100 %"), (0.999_61, "99.96 %"), (0.999_999_9, "99.99999 %")]
+        {
+            assert_eq!(share(value), text);
+        }
     }
 
     #[test]
