@@ -11,6 +11,7 @@
 //! Latency is counted from the *intended* start of a pull, so that a server that stalls cannot hide it by holding the
 //! next pulls back (coordinated omission). Whatever arrives is hashed here; no code of the proxy is used to judge it.
 
+pub mod cost;
 pub mod outcome;
 pub mod phase;
 pub mod plan;
