@@ -11,6 +11,7 @@
 //! Latency is counted from the *intended* start of a pull, so that a server that stalls cannot hide it by holding the
 //! next pulls back (coordinated omission). Whatever arrives is hashed here; no code of the proxy is used to judge it.
 
+pub mod cost;
 pub mod judge;
 pub mod outcome;
 pub mod phase;
@@ -22,9 +23,13 @@ pub mod subject;
 
 mod command;
 mod drive;
+mod events;
+mod health;
+mod machine;
 mod popularity;
 mod random;
 mod schedule;
+mod stall;
 mod tally;
 mod workload;
 
