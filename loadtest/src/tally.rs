@@ -24,7 +24,8 @@ use crate::subject::Subject;
 pub(crate) use count::Counts;
 pub(crate) use distribution::{Distribution, TallyError};
 pub(crate) use merge::{flow_report, merged};
-pub(crate) use waiting::{WAITS, Waiting};
+use waiting::WAITS;
+pub(crate) use waiting::Waiting;
 
 /// The times that a run's counting hangs on.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +56,8 @@ pub(crate) struct State {
     pub(crate) warm_up: Counts,
     /// What pulls under way wait for, by [`Waiting`].
     pub(crate) waiting: [u64; WAITS],
-    /// Grows with whatever is seen; a run in which it stands still has stalled.
+    /// Grows when something comes or ends. Starts, connections and requests are this side's own doing, which a server that
+    /// answers nothing lets go on.
     pub(crate) progress: u64,
 }
 
@@ -106,7 +108,6 @@ impl Tally {
         let mut state = self.lock();
         state.counts(counts).started += 1;
         state.waiting[waiting as usize] += 1;
-        state.progress += 1;
         PullSink { tally: self, subject, counts, waiting: Cell::new(waiting) }
     }
 
@@ -139,9 +140,9 @@ impl State {
 }
 
 impl PullSink<'_> {
-    fn saw(&self, next: Option<Waiting>, count: impl FnOnce(&mut Counts)) {
+    fn saw(&self, progress: bool, next: Option<Waiting>, count: impl FnOnce(&mut Counts)) {
         let mut state = self.tally.lock();
-        state.progress += 1;
+        state.progress += u64::from(progress);
         if let Some(next) = next.filter(|next| *next != self.waiting.get()) {
             let before = self.waiting.replace(next);
             state.waiting[before as usize] -= 1;
@@ -159,25 +160,26 @@ impl Sink for PullSink<'_> {
             Phase::FirstByte => Waiting::Body,
             Phase::Pull => return,
         };
-        self.saw(Some(next), |counts| counts.phase(phase, outcome, took));
+        let came = !matches!(phase, Phase::Resolve | Phase::Connect);
+        self.saw(came, Some(next), |counts| counts.phase(phase, outcome, took));
     }
 
     fn request(&self) {
-        self.saw(Some(Waiting::Answer), |counts| counts.requests += 1);
+        self.saw(false, Some(Waiting::Answer), |counts| counts.requests += 1);
     }
 
     fn connection(&self) {
-        self.saw(Some(Waiting::NextStep), |counts| counts.connections += 1);
+        self.saw(false, Some(Waiting::NextStep), |counts| counts.connections += 1);
     }
 
     fn received(&self, bytes: u64) {
         let now = Instant::now();
-        self.saw(Some(Waiting::Body), |counts| counts.received(now, bytes));
+        self.saw(true, Some(Waiting::Body), |counts| counts.received(now, bytes));
     }
 
     fn finished(&self, pull: &Finished) {
         let at = pull.intended.saturating_duration_since(self.tally.frame.start);
-        self.saw(None, |counts| counts.finished(pull, at, &self.subject));
+        self.saw(true, None, |counts| counts.finished(pull, at, &self.subject));
     }
 }
 

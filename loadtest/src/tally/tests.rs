@@ -159,3 +159,19 @@ fn the_whole_pull_is_timed_from_its_intended_start_once() {
         .collect();
     assert_eq!(pulls, [1]);
 }
+
+#[test]
+fn only_what_comes_from_the_server_is_progress() {
+    let tally = tally();
+    let progress = || tally.read(|state| state.progress);
+    let sink = tally.begin(tally.frame().counts_from(), subject());
+    sink.phase(Phase::Connect, Outcome::Ok, SECOND);
+    sink.connection();
+    sink.request();
+    assert_eq!(progress(), 0);
+    sink.phase(Phase::FirstByte, Outcome::Ok, SECOND);
+    sink.received(1);
+    assert_eq!(progress(), 2);
+    drop(sink);
+    assert_eq!(progress(), 2);
+}
