@@ -28,6 +28,7 @@ mod health;
 mod machine;
 mod popularity;
 mod random;
+mod run;
 mod schedule;
 mod stall;
 mod tally;
