@@ -119,7 +119,7 @@ pub(crate) struct Plot {
     pub(crate) x: Axis,
     /// Upwards.
     pub(crate) y: Axis,
-    /// Drawn in order: the last is on top.
+    /// The first is on top.
     pub(crate) lines: Vec<Line>,
     /// From left to right.
     pub(crate) marks: Vec<Mark>,
@@ -158,7 +158,8 @@ pub(crate) fn draw(plot: &Plot, frame: Frame, label: &str) -> Result<String, Plo
         let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
         let y_ticks = plot.y.ticks(8);
         let widest = y_ticks.iter().map(|tick| tick.label.chars().count()).max().unwrap_or(1);
-        let left = widest as f64 * CHARACTER + 14.0;
+        // As wide in every plot of a page where it can be, so that times stand below each other.
+        let left = (widest as f64 * CHARACTER + 14.0).max(f64::from(frame.width) * 0.065);
         let right = 14.0;
         let names = mark_names(plot, frame, left, right);
         let rows = names.iter().flatten().map(|name| name.row + 1).max().unwrap_or(0);
@@ -250,7 +251,7 @@ fn draw_marks(
 }
 
 fn draw_lines(plot: &Plot, chart: &mut Chart<'_, '_>, frame: Frame) -> Result<(), PlotError> {
-    for line in &plot.lines {
+    for line in plot.lines.iter().rev() {
         let pixels = if line.tint == Tint::Grey { 1.2 } else { 1.9 };
         for piece in &line.pieces {
             let points = thin::thin(piece, frame.width as usize / 2);

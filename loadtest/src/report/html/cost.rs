@@ -120,8 +120,7 @@ fn cores(
         tint: if index < TINTED { Tint::Number(index) } else { Tint::Grey },
         pieces: lines::through(&x, &y, points),
     };
-    // Those that stand back are drawn first.
-    let lines = series.iter().enumerate().rev().map(line).collect();
+    let lines = series.iter().enumerate().map(line).collect();
     let ends = readings.iter().skip(1).map(|(at, _)| *at).chain([x.range().end]);
     let readings =
         readings.iter().zip(ends).map(|((from, text), to)| Reading { from: *from, to, text: text.clone() });

@@ -30,7 +30,7 @@ pub(super) fn figure(to: &mut String, title: &str, note: &str, mut plot: Plot) -
 fn write_legend(to: &mut String, lines: &[Line]) {
     to.push_str("<ul class=\"legend\">");
     let mut named: Vec<&str> = Vec::new();
-    for line in lines.iter().filter(|line| !named.iter().any(|name| *name == line.name)).collect::<Vec<_>>() {
+    for line in lines {
         if named.contains(&line.name.as_str()) {
             continue;
         }

@@ -33,12 +33,12 @@ fn middle(bin: &Bin) -> f64 {
 
 type Percentile = fn(&Summary) -> f64;
 
-/// The lines of a latency plot, from the one that stands back to the one on top.
+/// The lines of a latency plot, from the one on top to the one that stands back.
 const PERCENTILES: [(&str, Tint, Percentile); 4] = [
-    ("max", Tint::Grey, |summary| summary.max),
-    ("p99", Tint::Number(1), |summary| summary.p99),
-    ("p95", Tint::Number(2), |summary| summary.p95),
     ("p50", Tint::Number(0), |summary| summary.p50),
+    ("p95", Tint::Number(2), |summary| summary.p95),
+    ("p99", Tint::Number(1), |summary| summary.p99),
+    ("max", Tint::Grey, |summary| summary.max),
 ];
 
 fn latency(to: &mut String, report: &Report, flow: &FlowReport) -> Result<(), PlotError> {

@@ -44,7 +44,11 @@ impl<'a> Table<'a> {
             Escaped(self.caption)
         );
         for (head, cell) in self.heads.iter().zip(first) {
-            let class = if matches!(cell, Cell::Number(_)) { " class=\"n\"" } else { "" };
+            let class = match cell {
+                Cell::Number(_) => " class=\"n\"",
+                Cell::Sign(..) => " class=\"s\"",
+                Cell::Text(_) | Cell::Bar(..) => "",
+            };
             let _ = write!(to, "<th scope=\"col\" role=\"columnheader\"{class}>{}</th>", Escaped(head));
         }
         to.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
