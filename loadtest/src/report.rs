@@ -5,7 +5,10 @@
 
 mod cost;
 mod distribution;
+mod file;
 mod flow;
+pub mod html;
+mod plot;
 #[cfg(any(test, feature = "testing"))]
 pub mod sample;
 pub mod text;
@@ -19,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cost::{Client, Node, Point, Server};
 pub use distribution::Distribution;
+pub use file::ReadError;
 pub use flow::{Bin, FlowReport, PhaseReport, Sample, Summary};
 
 use crate::plan::{Limit, Plan};
