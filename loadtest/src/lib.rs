@@ -12,27 +12,41 @@
 //! next pulls back (coordinated omission). Whatever arrives is hashed here; no code of the proxy is used to judge it.
 
 pub mod access;
+pub mod cost;
+pub mod judge;
 pub mod outcome;
 pub mod phase;
 pub mod plan;
 pub mod pull;
 pub mod report;
 pub mod sink;
+pub mod snapshot;
 pub mod subject;
 
 mod blob;
 mod client;
 mod command;
+mod drive;
+mod events;
 mod habits;
+mod health;
 mod image;
 mod kept;
+mod machine;
 mod manifest;
 mod places;
+mod popularity;
+mod random;
 mod request;
+mod run;
+mod schedule;
 mod seen;
 mod session;
+mod stall;
+mod tally;
 mod token;
 mod wire;
+mod workload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -23,6 +23,7 @@ mod clients_pull_through;
 mod clients_push;
 mod clients_redirect;
 mod clients_region;
+mod clients_report;
 mod clients_sha512;
 mod clients_skopeo;
 mod clients_tls;

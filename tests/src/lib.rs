@@ -8,6 +8,7 @@ pub mod access;
 pub mod azurite;
 pub mod binary;
 pub mod certificate;
+pub mod chromium;
 pub mod client;
 pub mod containerd;
 pub mod cut;
