@@ -98,7 +98,7 @@ mod tests {
             ("{\"format\": 2}", "a report of format 2, and this loadtest reads format 1"),
             ("{\"format\": 1}", "missing field `tool`"),
         ] {
-            let error = read(text).err().expect(text);
+            let Err(error) = read(text) else { panic!("{text} was read") };
             assert!(error.contains(why) && error.contains("run.json"), "{error}");
         }
         let error = Report::read(Path::new("/nowhere/run.json")).expect_err("there is none").to_string();

@@ -164,7 +164,7 @@ pub(crate) fn draw(plot: &Plot, frame: Frame, label: &str) -> Result<String, Plo
         let names = mark_names(plot, frame, left, right);
         let rows = names.iter().flatten().map(|name| name.row + 1).max().unwrap_or(0);
         let top = TEXT * 1.9 + rows as f64 * TEXT * 1.25;
-        let x_ticks = plot.x.ticks((frame.width as f64 / 72.0) as usize);
+        let x_ticks = plot.x.ticks((f64::from(frame.width) / 66.0) as usize);
         let mut chart = ChartBuilder::on(&area)
             .margin_top(fine(top))
             .margin_right(fine(right))

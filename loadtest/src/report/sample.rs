@@ -2,6 +2,9 @@
 //! makes the same one.
 
 mod draws;
+mod odd;
+
+use std::sync::LazyLock;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -65,11 +68,13 @@ at_most = 1.5
 "#;
 
 /// The report.
-///
-/// # Panics
-/// Never: its plan is written here.
-#[allow(clippy::expect_used, reason = "what is read is written above")]
 pub fn report() -> Report {
+    static MADE: LazyLock<Report> = LazyLock::new(make);
+    MADE.clone()
+}
+
+#[allow(clippy::expect_used, reason = "what is read is written above")]
+fn make() -> Report {
     let plan: Plan = toml::from_str(PLAN).expect("the plan above is one");
     let mut random = StdRng::seed_from_u64(42);
     let shapes = [
@@ -117,6 +122,12 @@ pub fn report() -> Report {
     report.judged = crate::judge::judge(&report);
     report.passed = crate::judge::passed(&report, &report.judged);
     report
+}
+
+/// A report that no run would write, another for each seed: numbers that are none, empty and very long series, the largest
+/// counts.
+pub fn odd_report(seed: u64) -> Report {
+    odd::report(report(), seed)
 }
 
 /// A report whose every text is `text`: file names, subjects, details, all that a target or a plan may say.

@@ -3,9 +3,6 @@
 use super::{ByOutcome, FlowReport, Point, Report};
 use crate::outcome::Outcome;
 
-/// Bytes in a GiB.
-const GIB: f64 = 1_073_741_824.0;
-
 /// Of these counts, those whose outcome is good (`ok`, `resumed`).
 pub(crate) fn good(counts: &ByOutcome) -> u64 {
     counts.iter().filter(|(name, _)| is_good(name)).fold(0, |sum, (_, count)| sum.saturating_add(*count))
@@ -56,11 +53,6 @@ pub(crate) fn failed_share(flow: &FlowReport) -> Option<f64> {
     (ended > 0).then(|| failed(&flow.pulls) as f64 / ended as f64)
 }
 
-/// Bytes of bodies of all flows, in GiB.
-pub(crate) fn gib(report: &Report) -> f64 {
-    report.flows.iter().map(|flow| all(&flow.bytes) as f64).sum::<f64>() / GIB
-}
-
 /// CPU of all watched servers, seconds per GiB; absent where a server has no such number, or none was watched.
 pub(crate) fn cpu_per_gib(report: &Report) -> Option<f64> {
     sum_of_all(report.servers.iter().map(|server| server.per_gib))
@@ -83,27 +75,44 @@ pub(crate) fn hottest_over_mean(report: &Report) -> Option<f64> {
     (mean > 0.0).then(|| used.iter().copied().fold(0.0, f64::max) / mean)
 }
 
-/// For each reading the hottest node: its value, and its place among `series`. Nodes are read at about the same times, and
-/// one may have missed some: what lies closer together than half the usual distance is one reading.
-pub(crate) fn hottest(series: &[&[Point]]) -> Vec<(Point, usize)> {
+/// What the nodes had at one time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Reading {
+    /// When.
+    pub(crate) at: f64,
+    /// The place of the hottest node among the series.
+    pub(crate) node: usize,
+    /// Its value.
+    pub(crate) hottest: f64,
+    /// The mean of those that were read.
+    pub(crate) mean: f64,
+}
+
+/// The hottest node of each reading. Nodes are read at about the same times, and one may have missed some: what lies closer
+/// together than half the usual distance is one reading.
+pub(crate) fn readings(series: &[&[Point]]) -> Vec<Reading> {
     let mut points: Vec<(Point, usize)> = Vec::new();
     for (node, of_node) in series.iter().enumerate() {
         points.extend(of_node.iter().filter(|point| point.value.is_finite()).map(|point| (*point, node)));
     }
     points.sort_by(|(a, _), (b, _)| a.at.total_cmp(&b.at));
     let apart = distance(series) / 2.0;
-    let mut readings: Vec<(f64, (Point, usize))> = Vec::new();
+    let mut readings: Vec<(Reading, f64)> = Vec::new();
     for (point, node) in points {
         match readings.last_mut() {
-            Some((begin, hottest)) if point.at <= *begin + apart => {
-                if point.value > hottest.0.value {
-                    *hottest = (point, node);
+            Some((reading, count)) if point.at <= reading.at + apart => {
+                *count += 1.0;
+                reading.mean += (point.value - reading.mean) / *count;
+                if point.value > reading.hottest {
+                    (reading.hottest, reading.node) = (point.value, node);
                 }
             }
-            _ => readings.push((point.at, (point, node))),
+            _ => {
+                readings.push((Reading { at: point.at, node, hottest: point.value, mean: point.value }, 1.0))
+            }
         }
     }
-    readings.into_iter().map(|(_, hottest)| hottest).collect()
+    readings.into_iter().map(|(reading, _)| reading).collect()
 }
 
 /// The usual time between two readings of one node: the median; 0 where no node was read twice.
@@ -143,8 +152,8 @@ mod tests {
         };
         let a = points(&[(1.0, 1.0), (2.0, 5.0), (3.0, f64::NAN), (4.0, 7.0)]);
         let b = points(&[(1.1, 2.0), (3.1, 3.0), (4.1, 6.0)]);
-        let hottest: Vec<_> =
-            hottest(&[&a, &b]).into_iter().map(|(point, node)| (point.value, node)).collect();
-        assert_eq!(hottest, [(2.0, 1), (5.0, 0), (3.0, 1), (7.0, 0)]);
+        let found: Vec<_> =
+            readings(&[&a, &b]).into_iter().map(|found| (found.hottest, found.node, found.mean)).collect();
+        assert_eq!(found, [(2.0, 1, 1.5), (5.0, 0, 5.0), (3.0, 1, 3.0), (7.0, 0, 6.5)]);
     }
 }

@@ -65,42 +65,45 @@ fn write_nodes(to: &mut String, report: &Report) -> Result<(), PlotError> {
         ]);
     }
     table.write(to);
-    plot_nodes(to, report, "CPU of each node", "cores", |node| &node.cores)?;
-    if report.nodes.iter().any(|node| !node.utilisation.is_empty()) {
-        plot_nodes(to, report, "Share of its cores that each node used", "share", |node| &node.utilisation)?;
-    }
-    Ok(())
-}
-
-/// Every node, those that used most in colour, and on top of all the hottest node of each reading.
-fn plot_nodes(
-    to: &mut String,
-    report: &Report,
-    title: &str,
-    name: &'static str,
-    points: fn(&Node) -> &Vec<Point>,
-) -> Result<(), PlotError> {
     let mut nodes: Vec<&Node> = report.nodes.iter().collect();
     nodes.sort_by(|a, b| b.cpu.total_cmp(&a.cpu));
     let series: Vec<(String, &[Point])> =
-        nodes.iter().map(|node| (node.url.clone(), points(node).as_slice())).collect();
-    let hottest = totals::hottest(&series.iter().map(|(_, points)| *points).collect::<Vec<_>>());
-    let readings = hottest.iter().map(|(point, node)| {
-        let url = series.get(*node).map_or("", |(url, _)| url.as_str());
-        (
-            point.at,
-            format!("{}: hottest {} {name}, {url}", unit::clock(point.at), unit::significant(point.value)),
-        )
-    });
-    let readings: Vec<(f64, String)> = readings.collect();
-    cores(to, report, title, "", name, series, readings)?;
-    let hottest: Vec<Point> = hottest.into_iter().map(|(point, _)| point).collect();
-    if report.nodes.len() > 1 {
-        let title = format!("The hottest node of each reading, {name}");
-        let note = "Capacity is bought for this line: whichever node is the hottest at that time.";
-        cores(to, report, &title, note, name, vec![("hottest node".to_owned(), &hottest)], Vec::new())?;
+        nodes.iter().map(|node| (node.url.clone(), node.cores.as_slice())).collect();
+    cores(to, report, "CPU of each node", "", "cores", series, Vec::new())?;
+    if nodes.len() < 2 {
+        return Ok(());
     }
-    Ok(())
+    // Nodes of other sizes can be compared by their shares alone.
+    if nodes.iter().all(|node| !node.utilisation.is_empty()) {
+        hottest(to, report, &nodes, "share of its cores", |node| &node.utilisation)
+    } else {
+        hottest(to, report, &nodes, "cores", |node| &node.cores)
+    }
+}
+
+/// The hottest node of each reading beside the mean of all.
+fn hottest(
+    to: &mut String,
+    report: &Report,
+    nodes: &[&Node],
+    name: &'static str,
+    points: fn(&Node) -> &Vec<Point>,
+) -> Result<(), PlotError> {
+    let series: Vec<&[Point]> = nodes.iter().map(|node| points(node).as_slice()).collect();
+    let readings = totals::readings(&series);
+    let told = readings.iter().map(|reading| {
+        let url = nodes.get(reading.node).map_or("", |node| node.url.as_str());
+        let (hottest, mean) = (unit::significant(reading.hottest), unit::significant(reading.mean));
+        (reading.at, format!("{}: hottest {hottest}, mean {mean}\n{url}", unit::clock(reading.at)))
+    });
+    let told = told.collect();
+    let line = |value: fn(&totals::Reading) -> f64| -> Vec<Point> {
+        readings.iter().map(|reading| Point { at: reading.at, value: value(reading) }).collect()
+    };
+    let (hottest, mean) = (line(|reading| reading.hottest), line(|reading| reading.mean));
+    let note = "Whichever node is the hottest at a time: capacity is bought for this line, and what lies between the two is imbalance.";
+    let lines = vec![("hottest node".to_owned(), hottest.as_slice()), ("mean of all".to_owned(), &mean)];
+    cores(to, report, "The hottest node and the mean", note, name, lines, told)
 }
 
 fn cores(

@@ -1,8 +1,15 @@
 //! The tables of what the client saw: outcomes, phases, failures.
 
+use std::fmt::Write as _;
+
+use super::escape::Escaped;
 use super::table::{Cell, Table};
 use super::{paragraph, section};
+use crate::outcome::Outcome;
 use crate::report::{Report, totals, unit};
+
+/// Failures of one outcome in one flow that are shown; the JSON report has more.
+const EXAMPLES: usize = 4;
 
 pub(super) fn write(to: &mut String, report: &Report) {
     write_outcomes(to, report);
@@ -40,13 +47,13 @@ fn write_phases(to: &mut String, report: &Report) {
     section(to, "phases", "Phases");
     let note = "A pull passes some phases many times. The last, pull, is counted from its intended start; the others from their own begin.";
     paragraph(to, "note", note);
-    let heads = ["flow", "phase", "outcome", "count", "p50", "p90", "p95", "p99", "p99.9", "max", "stdev"];
-    let mut table = Table::new("How long each phase took, by outcome", &heads);
+    let heads = ["phase", "outcome", "count", "p50", "p90", "p95", "p99", "p99.9", "max", "stdev"];
     for flow in &report.flows {
+        let caption = format!("{}: how long each phase took, by outcome", flow.name);
+        let mut table = Table::new(&caption, &heads);
         for found in &flow.phases {
             let summary = &found.summary;
             let mut row = vec![
-                Cell::Text(flow.name.clone()),
                 Cell::Text(found.phase.as_str().to_owned()),
                 Cell::Text(found.outcome.as_str().to_owned()),
                 Cell::Number(unit::count(summary.count)),
@@ -65,8 +72,9 @@ fn write_phases(to: &mut String, report: &Report) {
             }));
             table.row(row);
         }
+        let _ = writeln!(to, "<h3>{}</h3>", Escaped(&flow.name));
+        table.write(to);
     }
-    table.write(to);
     to.push_str("</section>\n");
 }
 
@@ -79,7 +87,12 @@ pub(super) fn write_failures(to: &mut String, report: &Report) {
     let heads = ["flow", "at", "outcome", "subject", "what happened"];
     let mut table = Table::new("Failures as examples", &heads);
     for flow in &report.flows {
+        let mut told: Vec<Outcome> = Vec::new();
         for sample in &flow.failures {
+            told.push(sample.outcome);
+            if told.iter().filter(|outcome| **outcome == sample.outcome).count() > EXAMPLES {
+                continue;
+            }
             table.row(vec![
                 Cell::Text(flow.name.clone()),
                 Cell::Number(unit::clock(sample.at)),
