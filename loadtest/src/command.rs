@@ -1,5 +1,7 @@
 //! The command line.
 
+mod seed;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -14,7 +16,9 @@ struct Options {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Seed(seed::Options),
+}
 
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let options = match Options::try_parse_from(arguments) {
@@ -26,5 +30,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    match options.command {}
+    match options.command {
+        Command::Seed(options) => seed::run(&options),
+    }
 }

@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod phase;
 pub mod plan;
 pub mod report;
+pub mod seed;
 pub mod sink;
 pub mod subject;
 
