@@ -11,16 +11,29 @@
 //! Latency is counted from the *intended* start of a pull, so that a server that stalls cannot hide it by holding the
 //! next pulls back (coordinated omission). Whatever arrives is hashed here; no code of the proxy is used to judge it.
 
+pub mod access;
 pub mod cost;
 pub mod outcome;
 pub mod phase;
 pub mod plan;
+pub mod pull;
 pub mod report;
 pub mod seed;
 pub mod sink;
 pub mod subject;
 
+mod blob;
+mod client;
 mod command;
+mod habits;
+mod image;
+mod kept;
+mod manifest;
+mod request;
+mod seen;
+mod session;
+mod token;
+mod wire;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -1,0 +1,9 @@
+//! Pulls from a server that is told what to do wrong.
+
+#![allow(clippy::expect_used)]
+
+mod faults;
+mod image;
+mod seen;
+mod sequences;
+mod server;
