@@ -13,6 +13,7 @@
 
 pub mod access;
 pub mod cost;
+pub mod judge;
 pub mod outcome;
 pub mod phase;
 pub mod plan;
@@ -20,20 +21,32 @@ pub mod pull;
 pub mod report;
 pub mod seed;
 pub mod sink;
+pub mod snapshot;
 pub mod subject;
 
 mod blob;
 mod client;
 mod command;
+mod drive;
+mod events;
 mod habits;
+mod health;
 mod image;
 mod kept;
+mod machine;
 mod manifest;
+mod peers;
+mod popularity;
+mod random;
 mod request;
+mod schedule;
 mod seen;
 mod session;
+mod stall;
+mod tally;
 mod token;
 mod wire;
+mod workload;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

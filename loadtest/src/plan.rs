@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use arrivals::{Arrivals, Step};
-pub use limit::{Limit, Measure};
+pub use limit::{Limit, LimitError, Measure, ShortLimitError};
 
 /// A whole run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]

@@ -4,13 +4,21 @@
 //! otherwise. Fields are only added; a change that breaks a reader raises [`FORMAT`].
 
 mod cost;
+mod distribution;
 mod flow;
+#[cfg(any(test, feature = "testing"))]
+pub mod sample;
+pub mod text;
+pub(crate) mod totals;
+pub(crate) mod unit;
+mod verdict;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use cost::{Client, Node, Point, Server};
+pub use distribution::Distribution;
 pub use flow::{Bin, FlowReport, PhaseReport, Sample, Summary};
 
 use crate::plan::{Limit, Plan};
@@ -96,7 +104,7 @@ pub struct EventReport {
 pub struct Judged {
     /// The limit.
     pub limit: Limit,
-    /// The flow it was applied to.
+    /// The flow it was applied to; empty where the number is of the whole run.
     pub flow: String,
     /// The number that was found; absent where there was nothing to measure, which breaks the limit.
     pub found: Option<f64>,

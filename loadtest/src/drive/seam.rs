@@ -1,0 +1,35 @@
+//! What drives pulls knows of a pull.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::sink::Sink;
+use crate::subject::Subject;
+
+/// One pull to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) number: u64,
+    pub(crate) subject: Arc<Subject>,
+    pub(crate) intended: Instant,
+}
+
+/// Makes the pulls of one flow on one thread.
+pub(crate) trait Pull {
+    /// Makes one pull and tells `sink` of it; ends with one [`Sink::finished`], unless it is dropped before.
+    fn pull(&self, job: Job, sink: &dyn Sink) -> impl Future<Output = ()>;
+}
+
+/// Makes what makes pulls, on the thread that will use it.
+pub(crate) trait MakePull: Sync {
+    /// What it makes; need not leave its thread.
+    type Pull: Pull + 'static;
+
+    /// For the flow at this place of the plan, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for a person.
+    fn make(&self, flow: usize, thread: usize) -> Result<Self::Pull, String>;
+}
