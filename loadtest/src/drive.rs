@@ -60,6 +60,8 @@ pub(crate) struct Running {
     pub(crate) tallies: Vec<Vec<Arc<Tally>>>,
     pub(crate) threads: Vec<PullingThread>,
     pub(crate) stop: Stop,
+    /// Files that were open before there was any pull or timer.
+    pub(crate) files_before: u64,
     /// Pulls that had to wait at the bound of pulls under way.
     pub(crate) held_back: Arc<AtomicU64>,
     alive: tokio::sync::mpsc::Receiver<()>,
@@ -137,6 +139,7 @@ pub(crate) fn drive<M: MakePull, T>(
         }
         let longest = flows.iter().map(|flow| flow.timeout).max().unwrap_or_default();
         let frame = Frame::new(Instant::now() + HEAD_START, settings.warm_up, settings.duration, longest);
+        let files_before = crate::health::open_files();
         let mut tallies: Vec<Vec<Arc<Tally>>> = flows.iter().map(|_| Vec::new()).collect();
         for ((start, _), PullingThread { timer_lag, .. }) in threads.iter().zip(&pulling) {
             let mut own = Vec::new();
@@ -153,6 +156,7 @@ pub(crate) fn drive<M: MakePull, T>(
             tallies,
             threads: pulling,
             stop: stop.clone(),
+            files_before,
             held_back: Arc::clone(&held_back),
             alive: watched,
         };
@@ -164,5 +168,7 @@ pub(crate) fn drive<M: MakePull, T>(
     })
 }
 
+#[cfg(test)]
+pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;

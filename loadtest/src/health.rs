@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::report::{Client, Summary};
-pub(crate) use verdict::Seen;
+pub(crate) use verdict::{FlowSeen, Seen};
 
 /// A thread that used more of a core in some second had no room left in it.
 const FULL: f64 = 0.9;

@@ -39,6 +39,7 @@ mod peers;
 mod popularity;
 mod random;
 mod request;
+mod run;
 mod schedule;
 mod seen;
 mod session;

@@ -24,41 +24,48 @@ pub(crate) fn look() -> Machine {
 pub(crate) struct Congestion {
     /// Where a route does not say otherwise.
     default: String,
-    /// What the loopback's route says.
-    loopback: Option<String>,
+    /// What the routes to 127.0.0.0/8 and to 127.0.0.1 say, each.
+    loopback: [Option<String>; 2],
 }
 
 impl Congestion {
-    /// Looks at the setting and at the route.
+    /// Looks at the setting and at the routes.
     pub(crate) fn look() -> Self {
         let default = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control").unwrap_or_default();
         // Only netlink tells it, and ip speaks that. Without ip the default is all that is known.
         let routes = Command::new("ip").args(["-4", "route", "show", "table", "local"]).output();
-        let routes =
-            routes.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        Self { default: default.trim().to_owned(), loopback: route_congestion(&routes) }
+        let routes = routes.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        Self::of(default.trim(), &routes.unwrap_or_default())
     }
 
-    /// What connections over the loopback have.
-    pub(crate) fn of_loopback(&self) -> &str {
-        self.loopback.as_deref().unwrap_or(&self.default)
+    fn of(default: &str, routes: &str) -> Self {
+        let loopback = ["local 127.0.0.0/8 ", "local 127.0.0.1 "].map(|route| congestion(routes, route));
+        Self { default: default.to_owned(), loopback }
+    }
+
+    /// What connections over the loopback have, one after the other where that depends on the address.
+    pub(crate) fn of_loopback(&self) -> Vec<&str> {
+        let mut each: Vec<&str> =
+            self.loopback.iter().map(|route| route.as_deref().unwrap_or(&self.default)).collect();
+        each.dedup();
+        each
     }
 }
 
 impl std::fmt::Display for Congestion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.default)?;
-        match &self.loopback {
-            Some(loopback) if *loopback != self.default => write!(f, " (loopback: {loopback})"),
-            _ => Ok(()),
+        let loopback = self.of_loopback();
+        if loopback != [&self.default] {
+            write!(f, " (loopback: {})", loopback.join(", 127.0.0.1: "))?;
         }
+        Ok(())
     }
 }
 
-/// The `congctl` of the route to 127.0.0.0/8, in what `ip route show table local` prints.
-fn route_congestion(routes: &str) -> Option<String> {
-    let of_loopback = |line: &&str| line.starts_with("local 127.0.0.0/8 ");
-    let mut words = routes.lines().find(of_loopback)?.split_whitespace();
+/// The `congctl` of one route, in what `ip route show table local` prints.
+fn congestion(routes: &str, route: &str) -> Option<String> {
+    let mut words = routes.lines().find(|line| line.starts_with(route))?.split_whitespace();
     // `congctl lock cubic` where the route does not let a socket choose another.
     words.by_ref().find(|word| *word == "congctl")?;
     words.find(|word| *word != "lock").map(str::to_owned)
@@ -84,18 +91,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_congestion_control_of_the_loopback_is_that_of_its_route() {
-        let plain = "local 127.0.0.0/8 dev lo proto kernel scope host src 127.0.0.1 \n";
-        assert_eq!(route_congestion(plain), None);
-        let routed =
-            "local 127.0.0.1 dev lo congctl reno\nlocal 127.0.0.0/8 dev lo scope host congctl cubic\n";
-        assert_eq!(route_congestion(routed).as_deref(), Some("cubic"));
-        let locked = "local 127.0.0.0/8 dev lo congctl lock cubic";
-        assert_eq!(route_congestion(locked).as_deref(), Some("cubic"));
-        let congestion = Congestion { default: "bbr".to_owned(), loopback: route_congestion(routed) };
-        assert_eq!(congestion.of_loopback(), "cubic");
-        assert_eq!(congestion.to_string(), "bbr (loopback: cubic)");
-        assert_eq!(Congestion { loopback: None, ..congestion }.to_string(), "bbr");
+    fn the_congestion_control_of_the_loopback_is_that_of_its_routes() {
+        let route =
+            |range: &str, rest: &str| format!("local {range} dev lo proto kernel scope host {rest}\n");
+        let check = |whole: &str, one: &str, loopback: &[&str], shown: &str| {
+            let routes = format!("{}{}", route("127.0.0.0/8", whole), route("127.0.0.1", one));
+            let congestion = Congestion::of("bbr", &routes);
+            assert_eq!(congestion.of_loopback(), loopback, "{routes}");
+            assert_eq!(congestion.to_string(), shown, "{routes}");
+        };
+        check("src 127.0.0.1", "src 127.0.0.1", &["bbr"], "bbr");
+        check("congctl cubic", "congctl cubic", &["cubic"], "bbr (loopback: cubic)");
+        check("congctl cubic", "", &["cubic", "bbr"], "bbr (loopback: cubic, 127.0.0.1: bbr)");
+        check("", "congctl lock reno", &["bbr", "reno"], "bbr (loopback: bbr, 127.0.0.1: reno)");
     }
 
     #[test]

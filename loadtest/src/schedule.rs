@@ -153,6 +153,21 @@ impl Timing {
         Some(counted)
     }
 
+    /// Whether it goes on until the end of the run, and not only until some number of pulls.
+    pub(crate) fn lasts(&self, run_end: Duration) -> bool {
+        match self {
+            Self::Closed(closed) => closed.most == u64::MAX && closed.end >= run_end,
+            Self::Open(Schedule { pace, most, end, .. }) => {
+                let endless = match pace {
+                    Pace::Even { .. } => true,
+                    Pace::Random { steps, .. } => steps.iter().any(|step| step.lasts == Duration::MAX),
+                    Pace::AtOnce | Pace::Trace { .. } => false,
+                };
+                endless && *most == u64::MAX && *end >= run_end
+            }
+        }
+    }
+
     /// The subjects that a trace names.
     pub(crate) fn traced_subjects(&self) -> Vec<Arc<Subject>> {
         match self {

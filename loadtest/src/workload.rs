@@ -2,9 +2,10 @@
 
 mod listing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::plan::Flow;
+use crate::plan::{Flow, Popularity};
 use crate::popularity::{Chooser, PopularityError};
 use crate::random::{Purpose, seed_for};
 use crate::subject::{Subject, SubjectError};
@@ -67,6 +68,22 @@ impl Workload {
         let chooser = Chooser::new(flow.popularity, &subjects, seed_for(seed, index, Purpose::Subjects))?;
         let subjects = subjects.into_iter().map(|weighted| weighted.subject).collect();
         Ok(Self { subjects, chooser: Arc::new(chooser) })
+    }
+
+    /// What a trace names, where it names something for every pull.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing.
+    pub(crate) fn traced(subjects: Vec<Arc<Subject>>) -> Result<Self, WorkloadError> {
+        let mut seen = HashSet::new();
+        let listed = subjects.into_iter().filter(|subject| seen.insert(Arc::clone(subject)));
+        let listed: Vec<Weighted> = listed.map(|subject| Weighted { subject, weight: None }).collect();
+        if listed.is_empty() {
+            return Err(WorkloadError::None);
+        }
+        let chooser = Chooser::new(Popularity::RoundRobin, &listed, 0)?;
+        Ok(Self { subjects: listed.into_iter().map(|one| one.subject).collect(), chooser: Arc::new(chooser) })
     }
 
     /// What the `number`-th pull takes.

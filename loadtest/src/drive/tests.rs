@@ -2,57 +2,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 
 use super::alarm::Alarm;
+use super::scripted::{Script, Scripted};
 use super::*;
-use crate::outcome::Outcome;
 use crate::plan::{Arrivals, Flow, Popularity};
 use crate::report::FlowReport;
 use crate::schedule::Schedule;
-use crate::sink::{Finished, Sink};
 use crate::tally::{flow_report, merged};
 use crate::workload::Weighted;
 
 const SEED: u64 = 11;
-
-/// How a scripted pull passes its time.
-trait Script: Clone + Send + Sync + 'static {
-    async fn serve(&self, job: &Job);
-}
-
-/// In place of a puller and its server.
-#[derive(Clone)]
-struct Scripted<S> {
-    script: S,
-    /// What each pull took.
-    taken: Arc<Mutex<BTreeMap<u64, String>>>,
-}
-
-impl<S: Script> Pull for Scripted<S> {
-    async fn pull(&self, job: Job, sink: &dyn Sink) {
-        let started = Instant::now();
-        self.taken.lock().expect("whole").insert(job.number, job.subject.to_string());
-        sink.request();
-        self.script.serve(&job).await;
-        sink.received(7);
-        sink.finished(&Finished {
-            number: job.number,
-            intended: job.intended,
-            started,
-            ended: Instant::now(),
-            outcome: Outcome::Ok,
-            failure: None,
-            bytes: 7,
-            resumes: 0,
-        });
-    }
-}
-
-impl<S: Script> MakePull for Scripted<S> {
-    type Pull = Self;
-
-    fn make(&self, _flow: usize, _thread: usize) -> Result<Self, String> {
-        Ok(self.clone())
-    }
-}
 
 struct Run {
     report: FlowReport,
@@ -91,7 +49,7 @@ fn settings(threads: usize, seconds: u64) -> Settings {
 }
 
 fn drive_scripted<S: Script>(work: FlowWork, settings: &Settings, stop: &Stop, script: S) -> Run {
-    let maker = Scripted { script, taken: Arc::default() };
+    let maker = Scripted::new(script);
     let flows = [work];
     let (report, held_back, lag) = drive(&flows, &maker, settings, stop, async |mut running| {
         running.ended().await;
@@ -103,7 +61,7 @@ fn drive_scripted<S: Script>(work: FlowWork, settings: &Settings, stop: &Stop, s
         (flow_report("f", 20, &whole, &running.frame), running.held_back(), lag.summary().max)
     })
     .expect("driven");
-    let taken = maker.taken.lock().expect("whole").clone();
+    let taken = maker.taken();
     Run { report, taken, held_back, lag }
 }
 
@@ -292,11 +250,7 @@ impl MakePull for Unmakeable {
     type Pull = Scripted<Counting>;
 
     fn make(&self, _flow: usize, thread: usize) -> Result<Self::Pull, String> {
-        if thread == 1 {
-            Err("no certificates".to_owned())
-        } else {
-            Ok(Scripted { script: Counting::default(), taken: Arc::default() })
-        }
+        if thread == 1 { Err("no certificates".to_owned()) } else { Ok(Scripted::new(Counting::default())) }
     }
 }
 
@@ -313,7 +267,7 @@ fn a_thread_is_not_bound_to_a_cpu_that_is_not_there() {
     let flows = [work(Arrivals::Burst { pulls: 1 }, 60)];
     for core in [1023, 1_000_000] {
         let pinned = Settings { pins: vec![core], ..settings(1, 60) };
-        let maker = Scripted { script: Counting::default(), taken: Arc::default() };
+        let maker = Scripted::new(Counting::default());
         let ran = drive(&flows, &maker, &pinned, &Stop::new(), async |_| ());
         let error = ran.expect_err("refused").to_string();
         assert!(error.contains(&format!("CPU {core}")), "{error}");

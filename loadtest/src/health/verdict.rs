@@ -17,9 +17,8 @@ pub(crate) struct Seen {
     pub(crate) file_limit: u64,
     /// Whether servers were watched.
     pub(crate) watched: bool,
-    /// Whether some target is reached over the loopback, and the congestion control there.
-    pub(crate) loopback: bool,
-    pub(crate) loopback_congestion: String,
+    /// The congestion controls of the loopback, where some target is reached over it.
+    pub(crate) loopback: Vec<String>,
 }
 
 /// One flow.
@@ -103,12 +102,13 @@ pub(super) fn bottlenecks(
     if busy > 0.95 * f64::from(seen.cores) && seen.cores > 0 {
         found.push(format!("all cores of this machine were busy: {busy:.2} of {}", seen.cores));
     }
-    if seen.loopback && seen.loopback_congestion.starts_with("bbr") {
-        found.push(format!(
-            "TCP over the loopback has {} congestion control, whose timers triple its cost; give it another with: ip route \
-             change local 127.0.0.0/8 dev lo table local congctl cubic",
-            seen.loopback_congestion
-        ));
+    if seen.loopback.iter().any(|congestion| congestion.starts_with("bbr")) {
+        found.push(
+            "TCP over the loopback has bbr congestion control, whose timers triple its cost; give it another with: ip route \
+             replace table local local 127.0.0.0/8 dev lo proto kernel scope host src 127.0.0.1 congctl cubic, and the same \
+             for 127.0.0.1"
+                .to_owned(),
+        );
     }
     found
 }
@@ -134,8 +134,7 @@ mod tests {
         let flow =
             FlowSeen { name: "f".to_owned(), lateness: summary(0.0, 0.000_1), latency: summary(0.001, 0.1) };
         let client = Client { busiest_thread: 0.5, timer_lag: summary(0.0, 0.001), ..Client::default() };
-        let seen =
-            Seen { flows: vec![flow], loopback: true, loopback_congestion: "cubic".to_owned(), ..seen() };
+        let seen = Seen { flows: vec![flow], loopback: vec!["cubic".to_owned()], ..seen() };
         assert_eq!(bottlenecks(&client, (0, 10), 1.0, 100, &seen), Vec::<String>::new());
     }
 
@@ -166,7 +165,7 @@ mod tests {
         let others = Client { other_cores: 1.5, ..Client::default() };
         check(one(&others, (0, 0), 0.0, 0, &seen()), &["1.5 of 4 cores"]);
         check(one(&none, (0, 0), 3.9, 0, &seen()), &["3.90 of 4"]);
-        let bbr = Seen { loopback: true, loopback_congestion: "bbr".to_owned(), ..seen() };
+        let bbr = Seen { loopback: vec!["cubic".to_owned(), "bbr".to_owned()], ..seen() };
         check(one(&none, (0, 0), 0.0, 0, &bbr), &["bbr congestion control", "congctl cubic"]);
     }
 }

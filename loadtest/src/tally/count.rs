@@ -31,6 +31,8 @@ pub(crate) struct Counts {
     pub(crate) requests: u64,
     pub(crate) connections: u64,
     pub(crate) resumes: u64,
+    /// The end of the last pull that ended.
+    pub(crate) last_end: Option<Instant>,
     /// How late pulls were started.
     pub(crate) lateness: Distribution,
     pub(super) phases: [[Option<Box<Distribution>>; OUTCOMES]; PHASES],
@@ -51,6 +53,7 @@ impl Counts {
             requests: 0,
             connections: 0,
             resumes: 0,
+            last_end: None,
             lateness: empty.clone(),
             phases: Default::default(),
             series: Series::new(counts_from, bin),
@@ -74,6 +77,14 @@ impl Counts {
             .filter_map(|(_, distribution)| distribution.as_deref())
     }
 
+    /// The same as one; `None` where no pull ended well.
+    pub(crate) fn good_latency(&self) -> Option<Distribution> {
+        let mut each = self.good_latencies();
+        let mut whole = each.next()?.clone();
+        each.for_each(|more| whole.add(more));
+        Some(whole)
+    }
+
     pub(super) fn phase(&mut self, phase: Phase, outcome: Outcome, took: Duration) {
         let slot = &mut self.phases[phase as usize][outcome as usize];
         slot.get_or_insert_with(|| Box::new(self.empty.clone())).record(took);
@@ -90,6 +101,7 @@ impl Counts {
         self.pulls[outcome as usize] += 1;
         self.pull_bytes[outcome as usize] += pull.bytes;
         self.resumes += u64::from(pull.resumes);
+        self.last_end = self.last_end.max(Some(pull.ended));
         self.lateness.record(pull.lateness());
         self.phase(Phase::Pull, outcome, pull.latency());
         self.series.pull(pull.intended, outcome, pull.latency());
@@ -114,6 +126,7 @@ impl Counts {
         self.requests += other.requests;
         self.connections += other.connections;
         self.resumes += other.resumes;
+        self.last_end = self.last_end.max(other.last_end);
         self.lateness.add(&other.lateness);
         self.series.add(&other.series);
         let counts = self.pulls.iter_mut().zip(other.pulls);
