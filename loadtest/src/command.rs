@@ -1,5 +1,6 @@
 //! The command line.
 
+mod peers;
 mod seed;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Peers(peers::Options),
     Seed(seed::Options),
 }
 
@@ -31,6 +33,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match options.command {
+        Command::Peers(options) => peers::run(&options),
         Command::Seed(options) => seed::run(&options),
     }
 }

@@ -78,7 +78,9 @@ pub enum PeersError {
     #[error("{0}\nor measure it all the same with --allow-pacing")]
     Pacing(String),
     /// Loopback's congestion control.
-    #[error("the congestion control of loopback cannot be changed (root, and Debian's iproute2, are needed): {0}")]
+    #[error(
+        "the congestion control of loopback cannot be changed (root, and Debian's iproute2, are needed): {0}"
+    )]
     Congestion(std::io::Error),
     /// The content.
     #[error(transparent)]
@@ -127,6 +129,14 @@ fn list(kinds: &[Kind]) -> String {
     each.collect::<Vec<_>>().join(", ")
 }
 
+/// Writes the content and a certificate, and nothing else.
+///
+/// # Errors
+/// If they cannot be written.
+pub(crate) fn write_content(settings: &Settings) -> Result<(), PeersError> {
+    Stage::at(&settings.folder).set(&settings.amount, &mut |_| {}).map(drop)
+}
+
 /// Starts the servers, gives them their work, and ends them; `started` ends them too, where this is broken off. `tell` is told
 /// what is being done.
 ///
@@ -145,8 +155,10 @@ pub(crate) fn run(
     if present.is_empty() && settings.externals.is_empty() {
         return Err(PeersError::Nothing);
     }
-    let cubic = settings.set_cubic.then(congestion::Cubic::set).transpose().map_err(PeersError::Congestion)?;
-    let congestion_control = congestion::of_loopback()?;
+    if settings.set_cubic {
+        started.put_back_at_the_end(congestion::Cubic::set().map_err(PeersError::Congestion)?);
+    }
+    let congestion_control = congestion::of_loopback();
     if congestion::paces(&congestion_control) && !settings.allow_pacing {
         return Err(PeersError::Pacing(congestion::advice(&congestion_control)));
     }
@@ -154,7 +166,10 @@ pub(crate) fn run(
     let mut notes = notes(&missing, &congestion_control, places);
     place::bind(places.client)?;
     if place::nice(settings.nice).is_err() {
-        notes.push(format!("the priority {} is not allowed here; everything ran at the usual one", settings.nice));
+        notes.push(format!(
+            "the priority {} is not allowed here; everything ran at the usual one",
+            settings.nice
+        ));
     }
     tell("writing the content");
     let stage = Stage::at(&settings.folder);
@@ -174,7 +189,6 @@ pub(crate) fn run(
         rows,
     };
     started.end();
-    drop(cubic);
     Ok(comparison)
 }
 
@@ -187,10 +201,9 @@ fn notes(missing: &[Kind], congestion_control: &str, places: Places) -> Vec<Stri
         notes.push(format!("{congestion_control} paces on loopback: the figures are mostly of its timers"));
     }
     if places.shared() {
-        notes.push("there is one core only, which servers and load share: only the CPU figures count".to_owned());
+        notes.push(
+            "there is one core only, which servers and load share: only the CPU figures count".to_owned(),
+        );
     }
     notes
 }
-
-#[cfg(test)]
-mod tests;

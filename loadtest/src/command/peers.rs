@@ -9,9 +9,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::peers::{
-    self, Amount, Comparison, External, Kind, PeersError, Scheme, Settings, Started, Work,
-};
+use crate::peers::{self, Amount, Comparison, External, Kind, Scheme, Settings, Started, Work};
 use crate::seed;
 
 /// Gives servers the same warm work in turn on this machine, and tells the CPU that each used for a GiB and for a request:
@@ -24,9 +22,16 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     only: Vec<Kind>,
     /// Also a server that runs already and serves the content of --folder: what comes before sha256:<hex> in its URLs, and its
-    /// process; may be repeated. Without --only, these alone with nginx
-    #[arg(long, value_name = "NAME=URL,PID")]
+    /// process; may be repeated
+    #[arg(long, value_name = "NAME=URL,PID", requires = "folder")]
     external: Vec<External>,
+    /// Only servers of --external
+    #[arg(long, requires = "external", conflicts_with = "only")]
+    external_only: bool,
+    /// Only writes the content into --folder, for a server of --external to serve: DIR/www as files, DIR/accounts/lab/lab in the
+    /// layout of the CNCF distribution
+    #[arg(long, requires = "folder", conflicts_with_all = ["external", "only"])]
+    content_only: bool,
     /// dataproxy's program; by default the one beside this
     #[arg(long, value_name = "PATH")]
     dataproxy: Option<PathBuf>,
@@ -94,6 +99,12 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Err(error) => return refuse(&error, 2),
     };
     let settings = settings(options, &folder);
+    if options.content_only {
+        return match peers::write_content(&settings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error.to_string(), error.exit_code()),
+        };
+    }
     let started = Started::default();
     let stop = match on_signals(&started, options.folder.is_none().then(|| folder.clone())) {
         Ok(stop) => stop,
@@ -110,7 +121,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(&error, 2),
         },
-        Err(error) => refuse(&error.to_string(), PeersError::exit_code(&error)),
+        Err(error) => refuse(&error.to_string(), error.exit_code()),
     }
 }
 
@@ -120,14 +131,18 @@ fn refuse(message: &str, code: u8) -> ExitCode {
 }
 
 fn settings(options: &Options, folder: &Path) -> Settings {
-    let all_kinds = if options.external.is_empty() { Kind::ALL.to_vec() } else { vec![Kind::Nginx] };
+    let kinds = match options.only.as_slice() {
+        _ if options.external_only => Vec::new(),
+        [] => Kind::ALL.to_vec(),
+        only => in_order(only),
+    };
     let schemes: &[Scheme] = match (options.tls, options.only_tls) {
         (_, true) => &[Scheme::Tls],
         (true, false) => &[Scheme::Plain, Scheme::Tls],
         (false, false) => &[Scheme::Plain],
     };
     Settings {
-        kinds: if options.only.is_empty() { all_kinds } else { in_order(&options.only) },
+        kinds,
         externals: options.external.clone(),
         dataproxy: options.dataproxy.clone().unwrap_or_else(beside_this),
         skip_missing: options.skip_missing,
@@ -195,7 +210,6 @@ fn on_signals(started: &Started, folder: Option<PathBuf>) -> io::Result<tokio::s
         });
         if let Some(code) = code {
             eprintln!("loadtest peers: ending the servers");
-            peers::restore();
             started.end();
             if let Some(folder) = folder {
                 let _ = fs::remove_dir_all(folder);
@@ -229,7 +243,8 @@ fn write(options: &Options, comparison: &Comparison) -> Result<(), String> {
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
-    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted, such as 2 or 0.5".to_owned())?;
+    let seconds: f64 =
+        text.parse().map_err(|_| "a number of seconds is wanted, such as 2 or 0.5".to_owned())?;
     if (0.1..=600.0).contains(&seconds) {
         Ok(seconds)
     } else {
@@ -258,7 +273,8 @@ mod tests {
     }
 
     fn parse(arguments: &[&str]) -> Result<Settings, String> {
-        let line = Line::try_parse_from(["peers"].iter().chain(arguments)).map_err(|error| error.to_string())?;
+        let line =
+            Line::try_parse_from(["peers"].iter().chain(arguments)).map_err(|error| error.to_string())?;
         Ok(settings(&line.options, Path::new("/folder")))
     }
 
@@ -271,8 +287,11 @@ mod tests {
         assert_eq!(some.kinds, [Kind::Nginx, Kind::Varnish]);
         assert_eq!(some.works, [Work::C1, Work::Small]);
         assert_eq!(some.schemes, [Scheme::Plain, Scheme::Tls]);
-        let own = parse(&["--external", "mine=http://127.0.0.1:1,2"]).expect("valid");
-        assert_eq!((own.kinds, own.externals.len()), (vec![Kind::Nginx], 1));
+        let mine = ["--folder", "x", "--external", "mine=http://127.0.0.1:1,2", "--external-only"];
+        let beside = parse(&mine[..4]).expect("valid");
+        assert_eq!((beside.kinds, beside.externals.len()), (Kind::ALL.to_vec(), 1));
+        let alone = parse(&mine).expect("valid");
+        assert_eq!((alone.kinds, alone.externals.len()), (vec![], 1));
     }
 
     #[test]
@@ -286,6 +305,7 @@ mod tests {
             (["--small-size", "1KiB"], "2048"),
             (["--set-congestion", "bbr"], "cubic"),
             (["--external", "mine"], "NAME=URL,PID"),
+            (["--external", "mine=http://127.0.0.1:1,2"], "--folder"),
         ] {
             let error = parse(&arguments).expect_err("refused");
             assert!(error.contains(expected), "{arguments:?}: {error}");

@@ -3,25 +3,25 @@
 
 use std::process::Command;
 
+use crate::machine::Congestion;
+
 /// The two routes that traffic of 127.0.0.0/8 to itself may take.
 const ROUTES: [&str; 2] = ["127.0.0.0/8", "127.0.0.1"];
 
-/// What loopback uses: that of its route, else the default.
-pub(super) fn of_loopback() -> std::io::Result<String> {
-    let default = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?.trim().to_owned();
-    // Without `ip`, routes can hardly have been changed.
-    let found = routes().ok().and_then(|text| of_routes(&text));
-    Ok(found.unwrap_or(default))
+/// What loopback uses; several where that depends on the address.
+pub(super) fn of_loopback() -> String {
+    Congestion::look().of_loopback().join(", ")
 }
 
 /// Whether figures taken under it are mostly timers.
 pub(super) fn paces(control: &str) -> bool {
-    control.starts_with("bbr")
+    control.contains("bbr")
 }
 
 /// What to say of it.
 pub(super) fn advice(control: &str) -> String {
-    let lines: Vec<String> = ROUTES.iter().map(|route| format!("  ip {}", arguments(route, true).join(" "))).collect();
+    let lines: Vec<String> =
+        ROUTES.iter().map(|route| format!("  ip {}", arguments(route, true).join(" "))).collect();
     format!(
         "loopback uses {control}, whose pacing timers cost the sender about three times the CPU of the sending: figures would be of \
          the timers. As root, --set-congestion cubic changes it for this run and puts it back, or by hand:\n{}",
@@ -54,14 +54,18 @@ impl Drop for Cubic {
     fn drop(&mut self) {
         for arguments in &self.before {
             if let Err(error) = ip(arguments) {
-                eprintln!("loadtest peers: the route of loopback was not put back (ip {}): {error}", arguments.join(" "));
+                eprintln!(
+                    "loadtest peers: the route of loopback was not put back (ip {}): {error}",
+                    arguments.join(" ")
+                );
             }
         }
     }
 }
 
 fn arguments(route: &str, cubic: bool) -> Vec<String> {
-    let text = format!("route replace table local local {route} dev lo proto kernel scope host src 127.0.0.1");
+    let text =
+        format!("route replace table local local {route} dev lo proto kernel scope host src 127.0.0.1");
     let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
     if cubic {
         words.extend(["congctl", "cubic"].map(str::to_owned));
@@ -76,11 +80,6 @@ fn restoring(text: &str, route: &str) -> Vec<String> {
         words.extend(["congctl".to_owned(), control]);
     }
     words
-}
-
-/// The control of the first route that names one: the narrower one counts.
-fn of_routes(text: &str) -> Option<String> {
-    ROUTES.iter().rev().find_map(|route| of_route(text, route))
 }
 
 fn of_route(text: &str, route: &str) -> Option<String> {
@@ -115,18 +114,13 @@ mod tests {
                          local 127.0.0.1 proto kernel scope host src 127.0.0.1 congctl lock reno \n";
 
     #[test]
-    fn the_narrowest_route_that_names_a_control_counts() {
-        assert_eq!(of_routes(BEFORE), None);
-        assert_eq!(of_routes(AFTER).as_deref(), Some("reno"));
-        assert_eq!(of_route(AFTER, "127.0.0.0/8").as_deref(), Some("cubic"));
-        assert!(paces("bbr") && paces("bbr2") && !paces("cubic"));
-    }
-
-    #[test]
     fn a_route_is_put_back_as_it_was() {
+        assert_eq!(of_route(BEFORE, "127.0.0.1"), None);
+        assert_eq!(of_route(AFTER, "127.0.0.1").as_deref(), Some("reno"));
         assert!(!restoring(BEFORE, "127.0.0.1").contains(&"congctl".to_owned()));
         let words = restoring(AFTER, "127.0.0.0/8");
         assert_eq!(words.last().map(String::as_str), Some("cubic"));
+        assert!(paces("bbr") && paces("cubic, bbr") && !paces("cubic"));
         assert!(advice("bbr").contains("127.0.0.0/8 dev lo") && advice("bbr").contains("congctl cubic"));
     }
 }

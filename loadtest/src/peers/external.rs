@@ -38,7 +38,8 @@ impl FromStr for External {
         let (name, rest) = text.split_once('=').ok_or_else(|| wrong("it has no name"))?;
         let (url, pids) = rest.split_once(',').ok_or_else(|| wrong("it has no process"))?;
         let pids: Result<Vec<u32>, _> = pids.split(',').map(str::parse).collect();
-        let pids = pids.ok().filter(|pids| !pids.contains(&0)).ok_or_else(|| wrong("its process is no number"))?;
+        let pids =
+            pids.ok().filter(|pids| !pids.contains(&0)).ok_or_else(|| wrong("its process is no number"))?;
         if name.is_empty() {
             return Err(wrong("it has no name"));
         }

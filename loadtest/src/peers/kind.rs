@@ -198,8 +198,18 @@ impl Kitchen<'_> {
         let certificate = "dest_ip=* ssl_cert_name=cert.pem ssl_key_name=key.pem\n";
         fs::write(etc.join("ssl_multicert.config"), certificate)?;
         // What its package brings and it insists on.
-        for name in ["ip_allow.yaml", "logging.yaml", "sni.yaml", "parent.config", "volume.config",
-            "hosting.config", "plugin.config", "socks.config", "splitdns.config", "strategies.yaml"] {
+        for name in [
+            "ip_allow.yaml",
+            "logging.yaml",
+            "sni.yaml",
+            "parent.config",
+            "volume.config",
+            "hosting.config",
+            "plugin.config",
+            "socks.config",
+            "splitdns.config",
+            "strategies.yaml",
+        ] {
             let from = Path::new("/etc/trafficserver").join(name);
             if from.is_file() {
                 fs::copy(from, etc.join(name))?;
@@ -264,11 +274,7 @@ impl Kitchen<'_> {
             folder,
             ports: plain.into_iter().chain(tls).collect(),
         };
-        Recipe {
-            start,
-            plain: plain.map(|port| url("http", port)),
-            tls: tls.map(|port| url("https", port)),
-        }
+        Recipe { start, plain: plain.map(|port| url("http", port)), tls: tls.map(|port| url("https", port)) }
     }
 }
 

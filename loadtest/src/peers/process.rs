@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::PeersError;
-use super::place;
+use super::congestion::Cubic;
+use super::{PeersError, place};
 use crate::cost::Tree;
 
 /// Servers of a cold machine take their time.
@@ -39,12 +39,17 @@ pub(super) struct Bound {
     pub(super) nice: i32,
 }
 
-/// Every process that was started. Copies are the same; ended with the last one, or by [`Started::end`].
+/// Every process that was started, and what else has to be undone. Copies are the same; ended with the last one, or by
+/// [`Started::end`], after which nothing is started any more.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Started(Arc<Mutex<Processes>>);
+pub(crate) struct Started(Arc<Mutex<Undo>>);
 
 #[derive(Debug, Default)]
-struct Processes(Vec<Process>);
+struct Undo {
+    processes: Vec<Process>,
+    cubic: Option<Cubic>,
+    ended: bool,
+}
 
 #[derive(Debug)]
 struct Process {
@@ -79,7 +84,7 @@ impl Started {
             }
         };
         // Known before it is waited for, so that it is ended whatever happens meanwhile.
-        self.lock().0.push(Process { child, tree });
+        self.keep(Process { child, tree }).map_err(|()| failed("the run was broken off".to_owned()))?;
         let until = Instant::now() + START;
         for &port in &start.ports {
             while !open(port) {
@@ -95,34 +100,55 @@ impl Started {
         Ok(pid)
     }
 
-    /// Ends all, with all that they started. Takes at most some seconds.
-    pub(super) fn end(&self) {
+    /// Ends all, with all that they started, and puts the congestion control back. Takes at most some seconds.
+    pub(crate) fn end(&self) {
         self.lock().end();
     }
 
+    /// Keeps the change until the end.
+    pub(super) fn put_back_at_the_end(&self, cubic: Cubic) {
+        let mut undo = self.lock();
+        // After the end it is dropped at once, which puts back.
+        if !undo.ended {
+            undo.cubic = Some(cubic);
+        }
+    }
+
+    /// After the end, the process is ended instead.
+    fn keep(&self, process: Process) -> Result<(), ()> {
+        let mut undo = self.lock();
+        undo.processes.push(process);
+        if undo.ended {
+            undo.end();
+            return Err(());
+        }
+        Ok(())
+    }
+
     fn status(&self, pid: u32) -> Option<String> {
-        let mut processes = self.lock();
-        let process = processes.0.iter_mut().find(|process| process.child.id() == pid)?;
+        let mut undo = self.lock();
+        let process = undo.processes.iter_mut().find(|process| process.child.id() == pid)?;
         match process.child.try_wait() {
             Ok(status) => status.map(|status| status.to_string()),
             Err(error) => Some(error.to_string()),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Processes> {
+    fn lock(&self) -> MutexGuard<'_, Undo> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Processes {
+impl Undo {
     fn end(&mut self) {
-        for process in &mut self.0 {
+        self.ended = true;
+        for process in &mut self.processes {
             // Its children are known from now on, even if it leaves them behind.
             let _ = process.tree.look();
             tell(process.child.id(), Signal::TERM, &mut process.child);
         }
         let until = Instant::now() + END;
-        for mut process in self.0.drain(..) {
+        for mut process in self.processes.drain(..) {
             while matches!(process.child.try_wait(), Ok(None)) && Instant::now() < until {
                 std::thread::park_timeout(POLL);
             }
@@ -130,10 +156,11 @@ impl Processes {
             let _ = process.child.wait();
             end_descendants(&mut process.tree);
         }
+        self.cubic = None;
     }
 }
 
-impl Drop for Processes {
+impl Drop for Undo {
     fn drop(&mut self) {
         self.end();
     }
@@ -220,7 +247,8 @@ mod tests {
     fn all_that_was_started_ends_even_what_ignores_the_request_or_left_its_parent() {
         let dir = tempfile::TempDir::new().expect("a folder");
         let started = Started::default();
-        let script = "trap '' TERM; (trap '' TERM; sleep 1000) & echo ready >ready; while :; do sleep 1000; done";
+        let script =
+            "trap '' TERM; (trap '' TERM; sleep 1000) & echo ready >ready; while :; do sleep 1000; done";
         let pid = started.start(&start(dir.path(), script, vec![]), bound()).expect("started");
         while !dir.path().join("ready").exists() {
             std::thread::park_timeout(POLL);
@@ -243,7 +271,7 @@ mod tests {
         drop(listener);
         let words = start(dir.path(), "echo the address is in use; exit 3", vec![port]);
         let error = Started::default().start(&words, bound()).expect_err("it ended").to_string();
-        assert!(error.contains("shell") && error.contains("in use") , "{error}");
+        assert!(error.contains("shell") && error.contains("in use"), "{error}");
         let missing = Start { program: "/no/such".into(), ..start(dir.path(), "", vec![]) };
         let error = Started::default().start(&missing, bound()).expect_err("missing").to_string();
         assert!(error.contains("/no/such"), "{error}");

@@ -46,10 +46,14 @@ mod tests {
 
     #[test]
     fn the_cpu_of_the_machine_grows_and_is_not_its_idle_time() {
-        let (first, uptime) = (machine().expect("Linux"), std::fs::read_to_string("/proc/uptime").expect("Linux"));
+        let (first, uptime) =
+            (machine().expect("Linux"), std::fs::read_to_string("/proc/uptime").expect("Linux"));
         let uptime: f64 = uptime.split(' ').next().expect("two numbers").parse().expect("a number");
         let cores = std::thread::available_parallelism().expect("Linux").get() as f64;
-        assert!(first > 0.0 && first < uptime * cores * 1.5 + 60.0, "{first} s of {uptime} s on {cores} cores");
+        assert!(
+            first > 0.0 && first < uptime * cores * 1.5 + 60.0,
+            "{first} s of {uptime} s on {cores} cores"
+        );
         assert!(machine().expect("Linux") >= first);
     }
 }

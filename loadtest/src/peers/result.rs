@@ -107,7 +107,6 @@ impl Sample {
     pub(super) fn of(report: &Report) -> Self {
         let Some(flow) = report.flows.first() else { return Self::default() };
         let seconds = report.seconds.max(f64::MIN_POSITIVE);
-        let bytes: u64 = flow.bytes.values().sum();
         let all: u64 = flow.pulls.values().sum();
         let good: u64 = Outcome::ALL
             .iter()
@@ -124,10 +123,13 @@ impl Sample {
         let (whole, first) = (of_phase(Phase::Pull), of_phase(Phase::FirstByte));
         let server = report.servers.first();
         let cpu = server.map_or(0.0, |server| server.user + server.system);
+        let per_gib = server.and_then(|server| server.per_gib).unwrap_or_default();
+        // All that arrived after the warm-up, also of requests that began in it: what the cost was divided by.
+        let gib = if per_gib > 0.0 { cpu / per_gib } else { flow.bytes.values().sum::<u64>() as f64 / GIB };
         Self {
-            cpu_per_gib: server.and_then(|server| server.per_gib).unwrap_or_default(),
+            cpu_per_gib: per_gib,
             cpu_per_request: server.and_then(|server| server.per_request).unwrap_or_default(),
-            gib_per_second: bytes as f64 / GIB / seconds,
+            gib_per_second: gib / seconds,
             requests_per_second: good as f64 / seconds,
             p50: whole.p50,
             p99: whole.p99,

@@ -63,7 +63,8 @@ impl Stage {
     pub(super) fn set(&self, amount: &Amount, progress: &mut dyn FnMut(u64)) -> Result<Blobs, PeersError> {
         let sizes = std::iter::repeat_n(amount.large_size, amount.large)
             .chain(std::iter::repeat_n(amount.small_size, amount.small));
-        let image = Wanted { repository: REPOSITORY.to_owned(), tag: "v1".to_owned(), layers: sizes.collect() };
+        let image =
+            Wanted { repository: REPOSITORY.to_owned(), tag: "v1".to_owned(), layers: sizes.collect() };
         let content = Content { registry: REGISTRY.to_owned(), seed: 1, images: vec![image] };
         let seeded = content.write(&self.account(), Some(&self.www()), false, progress)?;
         self.certify().map_err(|error| PeersError::Certificate(error.to_string()))?;

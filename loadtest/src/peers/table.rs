@@ -5,8 +5,18 @@ use std::fmt::Write;
 use super::result::{Comparison, Row, Spread};
 
 const HEAD: [&str; 12] = [
-    "server", "CPU ÷ nginx", "CPU", "GiB/s", "requests/s", "p50 ms", "p99 ms", "first byte p50 ms", "first byte p99 ms",
-    "peak RSS MiB", "cores: server, client, other", "failed",
+    "server",
+    "CPU ÷ nginx",
+    "CPU",
+    "GiB/s",
+    "requests/s",
+    "p50 ms",
+    "p99 ms",
+    "first byte p50 ms",
+    "first byte p99 ms",
+    "peak RSS MiB",
+    "cores: server, client, other",
+    "failed",
 ];
 
 /// Tables by scheme and work.
@@ -100,7 +110,11 @@ fn sections(comparison: &Comparison) -> Vec<(String, Vec<&Row>)> {
 fn cells(comparison: &Comparison, row: &Row) -> Vec<String> {
     let by_bytes = row.work.is_by_bytes();
     let cost = |spread: Spread| {
-        if by_bytes { format!("{} s/GiB", text(spread, 1.0, 3)) } else { format!("{} µs", text(spread, 1e6, 1)) }
+        if by_bytes {
+            format!("{} s/GiB", text(spread, 1.0, 3))
+        } else {
+            format!("{} µs", text(spread, 1e6, 1))
+        }
     };
     let none = || "–".to_owned();
     let of = |figure: fn(&super::Sample) -> f64, factor: f64, digits: usize| {
@@ -158,7 +172,10 @@ mod tests {
         all.rows[2].samples.push(Sample { failed: 3, ..Sample::default() });
         let text = markdown(&all);
         let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("###")).collect();
-        assert_eq!(heads, ["### 64 MiB blobs, 1 connection, plain", "### 16 KiB blobs, 64 connections, plain"]);
+        assert_eq!(
+            heads,
+            ["### 64 MiB blobs, 1 connection, plain", "### 16 KiB blobs, 64 connections, plain"]
+        );
         assert!(text.contains("| dataproxy | 2.00 | 0.200 (0.100–0.300) s/GiB |"), "{text}");
         assert!(text.contains("| nginx | 1.00 | 0.100 (0.100–0.100) s/GiB |"), "{text}");
         assert!(text.contains("µs") && text.contains("| 3 |"), "{text}");

@@ -78,7 +78,9 @@ impl Work {
     fn what(self, amount: &Amount) -> String {
         match self {
             Self::Small => format!("{} blobs", size(amount.small_size)),
-            Self::Range => format!("{} ranges of {} blobs", size(RANGE.min(amount.large_size)), size(amount.large_size)),
+            Self::Range => {
+                format!("{} ranges of {} blobs", size(RANGE.min(amount.large_size)), size(amount.large_size))
+            }
             _ => format!("{} blobs", size(amount.large_size)),
         }
     }
@@ -95,11 +97,8 @@ impl Work {
     pub(super) fn plan(self, url: &str, blobs: &Blobs, amount: &Amount, duration: Duration) -> Plan {
         let blobs = if self == Self::Small { &blobs.small } else { &blobs.large };
         let range = Ranges { count: 1, size: RANGE.min(amount.large_size) };
-        let reading = Reading {
-            hash: false,
-            ranges: (self == Self::Range).then_some(range),
-            ..Reading::default()
-        };
+        let reading =
+            Reading { hash: false, ranges: (self == Self::Range).then_some(range), ..Reading::default() };
         let flow = flow(self.as_str(), urls(url, blobs), self.connections(), Popularity::RoundRobin, reading);
         plan(self.describe(amount), WARM_UP, duration, flow)
     }
@@ -189,13 +188,17 @@ mod tests {
         let blob = |hex: &str| Blob { sha256: hex.to_owned(), size: 1 };
         let blobs = Blobs { large: vec![blob("aa")], small: vec![blob("bb")] };
         let plan = |work: Work| {
-            work.plan("http://h:1/v2/x/blobs/", &blobs, &Amount::default(), Duration::from_secs(2)).flows.remove(0)
+            work.plan("http://h:1/v2/x/blobs/", &blobs, &Amount::default(), Duration::from_secs(2))
+                .flows
+                .remove(0)
         };
         assert_eq!(plan(Work::C8).subjects, ["http://h:1/v2/x/blobs/sha256:aa"]);
         assert_eq!(plan(Work::Small).subjects, ["http://h:1/v2/x/blobs/sha256:bb"]);
         assert_eq!(plan(Work::Range).reading.ranges, Some(Ranges { count: 1, size: 1 << 20 }));
         assert!(!plan(Work::C1).reading.hash && plan(Work::C1).reading.ranges.is_none());
         let checked = &first_pass("http://h:1/", &blobs).flows[0];
-        assert!(checked.reading.hash && checked.subjects.len() == 2 && checked.popularity == Popularity::Once);
+        assert!(
+            checked.reading.hash && checked.subjects.len() == 2 && checked.popularity == Popularity::Once
+        );
     }
 }
