@@ -162,6 +162,8 @@ pub(crate) fn run(
     if congestion::paces(&congestion_control) && !settings.allow_pacing {
         return Err(PeersError::Pacing(congestion::advice(&congestion_control)));
     }
+    // Before this thread is bound, after which it sees one core.
+    let machine = crate::machine::look();
     let places = Places::of_this_process()?;
     let mut notes = notes(&missing, &congestion_control, places);
     place::bind(places.client)?;
@@ -180,7 +182,7 @@ pub(crate) fn run(
         format: FORMAT,
         tool: concat!("loadtest ", env!("CARGO_PKG_VERSION")).to_owned(),
         started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-        machine: crate::machine::look(),
+        machine,
         congestion_control,
         rounds: settings.rounds,
         seconds: settings.duration.as_secs_f64(),

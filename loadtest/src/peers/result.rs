@@ -63,10 +63,10 @@ pub struct Row {
 /// One measurement. Seconds, unless a name says otherwise.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Sample {
-    /// Server CPU for each GiB of bodies.
-    pub cpu_per_gib: f64,
-    /// Server CPU for each request.
-    pub cpu_per_request: f64,
+    /// Server CPU for each GiB of bodies; absent where too few came to say.
+    pub cpu_per_gib: Option<f64>,
+    /// Server CPU for each request; absent where there was none.
+    pub cpu_per_request: Option<f64>,
     /// GiB of bodies per second.
     pub gib_per_second: f64,
     /// Requests per second.
@@ -123,12 +123,15 @@ impl Sample {
         let (whole, first) = (of_phase(Phase::Pull), of_phase(Phase::FirstByte));
         let server = report.servers.first();
         let cpu = server.map_or(0.0, |server| server.user + server.system);
-        let per_gib = server.and_then(|server| server.per_gib).unwrap_or_default();
+        let per_gib = server.and_then(|server| server.per_gib);
         // All that arrived after the warm-up, also of requests that began in it: what the cost was divided by.
-        let gib = if per_gib > 0.0 { cpu / per_gib } else { flow.bytes.values().sum::<u64>() as f64 / GIB };
+        let gib = match per_gib {
+            Some(per_gib) if per_gib > 0.0 => cpu / per_gib,
+            _ => flow.bytes.values().sum::<u64>() as f64 / GIB,
+        };
         Self {
             cpu_per_gib: per_gib,
-            cpu_per_request: server.and_then(|server| server.per_request).unwrap_or_default(),
+            cpu_per_request: server.and_then(|server| server.per_request),
             gib_per_second: gib / seconds,
             requests_per_second: good as f64 / seconds,
             p50: whole.p50,
@@ -145,9 +148,9 @@ impl Sample {
 }
 
 impl Row {
-    /// The spread of one figure over the rounds; nothing before the first.
-    pub fn spread(&self, figure: impl Fn(&Sample) -> f64) -> Option<Spread> {
-        let mut values: Vec<f64> = self.samples.iter().map(figure).collect();
+    /// The spread of one figure over the rounds that have it; nothing if none has.
+    pub fn spread(&self, figure: impl Fn(&Sample) -> Option<f64>) -> Option<Spread> {
+        let mut values: Vec<f64> = self.samples.iter().filter_map(figure).collect();
         values.sort_by(f64::total_cmp);
         let (lowest, highest) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -186,8 +189,8 @@ pub(super) mod tests {
 
     pub(crate) fn row(server: &str, work: Work, costs: &[f64]) -> Row {
         let samples = costs.iter().map(|&cost| Sample {
-            cpu_per_gib: cost,
-            cpu_per_request: cost / 1000.0,
+            cpu_per_gib: Some(cost),
+            cpu_per_request: Some(cost / 1000.0),
             gib_per_second: 1.0 / cost,
             p50: 0.0123,
             peak_rss: 64 << 20,

@@ -118,10 +118,14 @@ fn cells(comparison: &Comparison, row: &Row) -> Vec<String> {
     };
     let none = || "–".to_owned();
     let of = |figure: fn(&super::Sample) -> f64, factor: f64, digits: usize| {
-        row.spread(figure).map_or_else(none, |spread| text(spread, factor, digits))
+        row.spread(|sample| Some(figure(sample))).map_or_else(none, |spread| text(spread, factor, digits))
     };
-    let median = |figure: fn(&super::Sample) -> f64| row.spread(figure).map_or(0.0, |spread| spread.median);
-    let most = |figure: fn(&super::Sample) -> f64| row.spread(figure).map_or(0.0, |spread| spread.highest);
+    let median = |figure: fn(&super::Sample) -> f64| {
+        row.spread(|sample| Some(figure(sample))).map_or(0.0, |spread| spread.median)
+    };
+    let most = |figure: fn(&super::Sample) -> f64| {
+        row.spread(|sample| Some(figure(sample))).map_or(0.0, |spread| spread.highest)
+    };
     vec![
         row.server.clone(),
         comparison.over_nginx(row).map_or_else(none, |ratio| format!("{ratio:.2}")),
