@@ -18,6 +18,7 @@ mod load;
 mod place;
 mod process;
 mod quiet;
+mod recipe;
 mod result;
 mod stage;
 mod table;
@@ -85,6 +86,9 @@ pub enum PeersError {
     /// The content.
     #[error(transparent)]
     Content(#[from] SeedError),
+    /// A folder of an earlier run with other sizes.
+    #[error("{} holds content of other numbers or sizes; name another --folder", .0.display())]
+    OtherContent(PathBuf),
     /// The certificate.
     #[error("no certificate could be made: {0}")]
     Certificate(String),
@@ -118,7 +122,7 @@ impl PeersError {
     /// The exit code: 2 for what the command line asked for, 3 for what could not be reached or run.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Nothing | Self::Content(_) => 2,
+            Self::Nothing | Self::Content(_) | Self::OtherContent(_) => 2,
             _ => 3,
         }
     }

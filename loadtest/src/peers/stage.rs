@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::PeersError;
-use crate::seed::{Blob, Content, Seeded, Wanted};
+use crate::seed::{Blob, Content, SeedError, Seeded, Wanted};
 
 /// The registry that is served.
 pub(super) const REGISTRY: &str = "lab";
@@ -66,7 +66,11 @@ impl Stage {
         let image =
             Wanted { repository: REPOSITORY.to_owned(), tag: "v1".to_owned(), layers: sizes.collect() };
         let content = Content { registry: REGISTRY.to_owned(), seed: 1, images: vec![image] };
-        let seeded = content.write(&self.account(), Some(&self.www()), false, progress)?;
+        let written = content.write(&self.account(), Some(&self.www()), false, progress);
+        let seeded = written.map_err(|error| match error {
+            SeedError::NotEmpty(path) => PeersError::OtherContent(path),
+            other => PeersError::Content(other),
+        })?;
         self.certify().map_err(|error| PeersError::Certificate(error.to_string()))?;
         Ok(blobs(&seeded, amount))
     }
@@ -123,4 +127,34 @@ fn private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path)?.write_all(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_is_used_again_and_other_content_is_not_mixed_with_it() {
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let stage = Stage::at(dir.path());
+        let amount = Amount { large: 2, large_size: 8192, small: 3, small_size: 2048 };
+        let blobs = stage.set(&amount, &mut |_| {}).expect("written");
+        assert!(blobs.large.len() == 2 && blobs.large.iter().all(|blob| blob.size == 8192));
+        assert!(blobs.small.len() == 3 && blobs.small.iter().all(|blob| blob.size == 2048));
+        let again = stage.set(&amount, &mut |_| {}).expect("there already");
+        assert_eq!(again.large, blobs.large);
+        let more = Amount { large: 3, ..amount };
+        let error = stage.set(&more, &mut |_| {}).map(drop).expect_err("other content").to_string();
+        assert!(error.contains("--folder"), "{error}");
+    }
+
+    #[test]
+    fn a_private_key_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::TempDir::new().expect("a folder");
+        let stage = Stage::at(dir.path());
+        stage.certify().expect("written");
+        let mode = fs::metadata(stage.key()).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }
