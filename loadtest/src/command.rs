@@ -1,6 +1,8 @@
 //! The command line.
 
 mod report;
+mod peers;
+mod seed;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     Report(report::Options),
+    Peers(peers::Options),
+    Seed(seed::Options),
 }
 
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -32,5 +36,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match options.command {
         Command::Report(options) => report::run(&options),
+        Command::Peers(options) => peers::run(&options),
+        Command::Seed(options) => seed::run(&options),
     }
 }
