@@ -1,6 +1,9 @@
 //! The command line.
 
+mod pull;
 mod report;
+mod running;
+mod scenario;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -17,11 +20,15 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Pull(Box<pull::Options>),
     Report(report::Options),
+    #[command(subcommand)]
+    Scenario(scenario::Options),
 }
 
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let options = match Options::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let options = match Options::try_parse_from(&arguments) {
         Ok(options) => options,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
@@ -31,6 +38,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match options.command {
+        Command::Pull(options) => pull::run(&options, &arguments),
         Command::Report(options) => report::run(&options),
+        Command::Scenario(options) => scenario::run(&options, &arguments),
     }
 }
