@@ -1,7 +1,10 @@
 //! The command line.
 
-mod report;
 mod peers;
+mod pull;
+mod report;
+mod running;
+mod scenario;
 mod seed;
 
 use std::ffi::OsString;
@@ -19,13 +22,17 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Report(report::Options),
     Peers(peers::Options),
+    Pull(Box<pull::Options>),
+    Report(report::Options),
+    #[command(subcommand)]
+    Scenario(scenario::Options),
     Seed(seed::Options),
 }
 
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let options = match Options::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let options = match Options::try_parse_from(&arguments) {
         Ok(options) => options,
         Err(error) => {
             let code = if error.use_stderr() { 2 } else { 0 };
@@ -35,8 +42,10 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match options.command {
-        Command::Report(options) => report::run(&options),
         Command::Peers(options) => peers::run(&options),
+        Command::Pull(options) => pull::run(&options, &arguments),
+        Command::Report(options) => report::run(&options),
+        Command::Scenario(options) => scenario::run(&options, &arguments),
         Command::Seed(options) => seed::run(&options),
     }
 }

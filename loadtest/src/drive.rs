@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use crate::schedule::Timing;
 use crate::tally::{Distribution, Frame, Tally, TallyError};
 use crate::workload::Workload;
-pub(crate) use seam::{Job, MakePull, Pull};
+pub(crate) use seam::{MakePull, Pull};
 pub(crate) use stop::Stop;
 
 /// How long after the threads are ready the run starts, so that none of them is late for it.

@@ -1,5 +1,7 @@
 //! One pull from its begin to its end: which client, whose connections, how long, and what came of it.
 
+mod check;
+
 use std::num::NonZeroU32;
 use std::pin::pin;
 use std::rc::Rc;

@@ -9,6 +9,7 @@
 mod gauges;
 mod observe;
 mod prepare;
+mod pullers;
 
 use std::time::SystemTime;
 
@@ -22,14 +23,13 @@ use crate::tally::{TallyError, flow_report};
 use crate::workload::Weighted;
 use crate::{health, machine, random};
 pub(crate) use prepare::PlanError;
+pub(crate) use pullers::Pullers;
 
 /// The most pulls under way, unless the command line says otherwise.
 pub(crate) const MOST_UNDER_WAY: usize = 20_000;
 
 /// How a plan is run; none of it is part of the plan, for it says nothing of the load.
 pub(crate) struct RunOptions<'a> {
-    /// Subjects of the command line, for flows that name none.
-    pub(crate) given: Vec<Weighted>,
     /// The CPUs that pulling threads are bound to, one after the other.
     pub(crate) pins: Vec<usize>,
     /// The most pulls under way.

@@ -90,6 +90,15 @@ impl Subject {
         }
     }
 
+    /// As it is written, without a query, which may hold a signature.
+    pub fn without_query(&self) -> String {
+        let text = self.to_string();
+        match text.split_once('?') {
+            Some((before, _)) => format!("{before}?…"),
+            None => text,
+        }
+    }
+
     /// The repository; for a URL that is not a blob's, its path.
     pub fn repository(&self) -> &str {
         match &self.what {

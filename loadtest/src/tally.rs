@@ -118,6 +118,7 @@ impl Tally {
     }
 
     /// The times that it counts by.
+    #[cfg(test)]
     pub(crate) fn frame(&self) -> &Frame {
         &self.frame
     }

@@ -31,7 +31,12 @@ impl Alarm {
     pub(crate) fn new() -> std::io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE)?))
+        #[expect(
+            deprecated,
+            reason = "unsound for what does not own its file; this does, and what replaces it is unsafe"
+        )]
+        let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+        Ok(Self(timer))
     }
 
     /// Resolves at `at`, or at once where that is past. May be dropped at any time.

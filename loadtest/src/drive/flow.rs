@@ -8,8 +8,9 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::alarm::Alarm;
-use super::seam::{Job, Pull};
+use super::seam::Pull;
 use super::stop::Stop;
+use crate::pull::Job;
 use crate::schedule::{Closed, Schedule};
 use crate::subject::Subject;
 use crate::tally::Tally;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::{Job, MakePull, Pull};
+use super::{MakePull, Pull};
 use crate::outcome::{Failure, Outcome};
+use crate::pull::Job;
 use crate::sink::{Finished, Sink};
 
 /// How a scripted pull passes its time.

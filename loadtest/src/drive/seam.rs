@@ -1,19 +1,9 @@
 //! What drives pulls knows of a pull.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Instant;
 
+use crate::pull::{Job, Puller};
 use crate::sink::Sink;
-use crate::subject::Subject;
-
-/// One pull to be made.
-#[derive(Clone, Debug)]
-pub(crate) struct Job {
-    pub(crate) number: u64,
-    pub(crate) subject: Arc<Subject>,
-    pub(crate) intended: Instant,
-}
 
 /// Makes the pulls of one flow on one thread.
 pub(crate) trait Pull {
@@ -32,4 +22,10 @@ pub(crate) trait MakePull: Sync {
     ///
     /// A sentence for a person.
     fn make(&self, flow: usize, thread: usize) -> Result<Self::Pull, String>;
+}
+
+impl Pull for Puller {
+    async fn pull(&self, job: Job, sink: &dyn Sink) {
+        Self::pull(self, job, sink).await;
+    }
 }

@@ -5,6 +5,7 @@ use super::alarm::Alarm;
 use super::scripted::{Script, Scripted};
 use super::*;
 use crate::plan::{Arrivals, Flow, Popularity};
+use crate::pull::Job;
 use crate::report::FlowReport;
 use crate::schedule::Schedule;
 use crate::tally::{flow_report, merged};

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use super::PeersError;
 use crate::access::{Access, AccessOptions};
 use crate::cost::Watched;
-use crate::drive::{Job, MakePull, Pull, Stop};
+use crate::drive::Stop;
 use crate::plan::Plan;
-use crate::pull::{self, Puller};
 use crate::report::Report;
-use crate::run::{MOST_UNDER_WAY, Prepared, RunOptions};
-use crate::sink::Sink;
+use crate::run::{MOST_UNDER_WAY, Prepared, Pullers, RunOptions};
 
 /// What every run needs.
 pub(super) struct Load {
@@ -34,9 +32,8 @@ impl Load {
     pub(super) fn run(&self, plan: Plan, watched: Vec<Watched>) -> Result<Report, PeersError> {
         let failed = |error: &dyn std::error::Error| PeersError::Load(error.to_string());
         let prepared = Prepared::new(plan, &[], MOST_UNDER_WAY).map_err(|error| failed(&error))?;
-        let maker = Maker { access: &self.access, plan: prepared.plan().clone(), seed: prepared.seed() };
+        let pullers = Pullers::new(Arc::clone(&self.access), prepared.plan(), prepared.seed());
         let mut options = RunOptions {
-            given: Vec::new(),
             pins: Vec::new(),
             most_under_way: MOST_UNDER_WAY,
             watched,
@@ -45,7 +42,7 @@ impl Load {
             live: None,
             stop: Stop::new(),
         };
-        prepared.run(&maker, &mut options).map_err(|error| failed(&error))
+        prepared.run(&pullers, &mut options).map_err(|error| failed(&error))
     }
 }
 
@@ -60,29 +57,4 @@ pub(super) fn failure(report: &Report, wanted: usize) -> Option<String> {
     }
     let ended: u64 = flow.pulls.values().sum();
     (ended != wanted as u64).then(|| format!("{ended} of {wanted} requests were answered in time"))
-}
-
-struct Maker<'a> {
-    access: &'a Arc<Access>,
-    plan: Plan,
-    seed: u64,
-}
-
-struct Made(Puller);
-
-impl MakePull for Maker<'_> {
-    type Pull = Made;
-
-    fn make(&self, flow: usize, _thread: usize) -> Result<Made, String> {
-        let flow = self.plan.flows.get(flow).ok_or("the plan has no such flow")?;
-        let puller = Puller::new(Arc::clone(self.access), flow.client, flow.reading.clone(), self.seed);
-        puller.map(Made).map_err(|error| error.to_string())
-    }
-}
-
-impl Pull for Made {
-    async fn pull(&self, job: Job, sink: &dyn Sink) {
-        let Job { number, subject, intended } = job;
-        self.0.pull(pull::Job { number, subject, intended }, sink).await;
-    }
 }

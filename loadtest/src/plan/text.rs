@@ -42,3 +42,28 @@ pub(crate) mod maybe_duration {
         Ok(Option::<Text>::deserialize(deserializer)?.map(|text| text.0))
     }
 }
+
+/// Bytes as people write them: `65536`, `64KiB`, `1.5MB`. `None` for what is no size or not a whole number of bytes.
+pub(crate) fn size(text: &str) -> Option<u64> {
+    let bytes = match text.parse::<f64>() {
+        Ok(bytes) => bytes,
+        Err(_) => sized(text)?,
+    };
+    ((0.0..9e15).contains(&bytes) && bytes.fract() == 0.0).then_some(bytes as u64)
+}
+
+/// A number with a unit of bytes.
+pub(crate) fn sized(text: &str) -> Option<f64> {
+    let units = [
+        ("KiB", 1024.0),
+        ("MiB", 1_048_576.0),
+        ("GiB", 1_073_741_824.0),
+        ("kB", 1e3),
+        ("MB", 1e6),
+        ("GB", 1e9),
+    ];
+    units.iter().find_map(|(sign, size)| {
+        let number: f64 = text.strip_suffix(sign)?.trim().parse().ok()?;
+        Some(number * size)
+    })
+}

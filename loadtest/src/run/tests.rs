@@ -2,9 +2,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::drive::Job;
 use crate::drive::scripted::{Script, Scripted};
 use crate::outcome::Outcome;
+use crate::pull::Job;
 use crate::report::totals;
 use crate::snapshot::{EventState, Snapshot, Stage};
 
@@ -51,9 +51,12 @@ impl Live for Recording {
     }
 }
 
+fn given() -> Vec<Weighted> {
+    vec![Weighted::named("127.0.0.1:5000/contoso/a:1").expect("a subject")]
+}
+
 fn options<'a>() -> RunOptions<'a> {
     RunOptions {
-        given: vec![Weighted::named("127.0.0.1:5000/contoso/a:1").expect("a subject")],
         pins: Vec::new(),
         most_under_way: MOST_UNDER_WAY,
         watched: Vec::new(),
@@ -66,7 +69,7 @@ fn options<'a>() -> RunOptions<'a> {
 
 fn run<S: Script>(plan: &str, script: S, options: &mut RunOptions<'_>) -> Report {
     let plan: Plan = toml::from_str(plan).expect("TOML");
-    let prepared = Prepared::new(plan, &options.given, options.most_under_way).expect("valid");
+    let prepared = Prepared::new(plan, &given(), options.most_under_way).expect("valid");
     prepared.run(&Scripted::new(script), options).expect("run")
 }
 
@@ -211,7 +214,7 @@ fn a_server_that_does_not_run_ends_the_run_at_once() {
     let plan =
         "title = 't'\nduration = '1h'\n[[flow]]\nname = 'f'\narrivals = { kind = 'constant', rate = 1 }";
     let mut options = RunOptions { watched: vec!["gone=4294967295".parse().expect("a server")], ..options() };
-    let prepared = Prepared::new(toml::from_str(plan).expect("TOML"), &options.given, 10).expect("valid");
+    let prepared = Prepared::new(toml::from_str(plan).expect("TOML"), &given(), 10).expect("valid");
     let error = prepared.run(&Scripted::new(Mixed), &mut options).expect_err("refused").to_string();
     assert!(error.contains("gone: there is no process"), "{error}");
 }

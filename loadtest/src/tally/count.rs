@@ -115,7 +115,7 @@ impl Counts {
                 None => "the pull does not say why".to_owned(),
             };
             let at = at.as_secs_f64();
-            self.failures.push(Sample { at, subject: subject.to_string(), outcome, detail });
+            self.failures.push(Sample { at, subject: subject.without_query(), outcome, detail });
         }
     }
 

@@ -29,10 +29,6 @@ impl Distribution {
         self.0.saturating_record(nanoseconds);
     }
 
-    pub(crate) fn count(&self) -> u64 {
-        self.0.len()
-    }
-
     /// Takes all of the other in. Both have the same bounds, so nothing is lost.
     pub(crate) fn add(&mut self, other: &Self) {
         debug_assert!(self.0.high() >= other.0.max());

@@ -14,6 +14,7 @@ use std::str::FromStr;
 
 use super::{Limit, Measure};
 use crate::phase::Phase;
+use crate::plan::text::sized;
 
 /// A text that is no limit.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -102,25 +103,10 @@ fn bound(measure: Measure, text: &str) -> Result<f64, String> {
             .and_then(|percent| percent.trim().parse::<f64>().ok())
             .map(|percent| percent / 100.0)
             .ok_or_else(|| format!("{text:?} is neither a share such as 0.01 nor 1%")),
-        Measure::ByteRate => size(text)
+        Measure::ByteRate => sized(text)
             .ok_or_else(|| format!("{text:?} is neither bytes per second nor a size such as 100MiB")),
         _ => Err(format!("{text:?} is not a number")),
     }
-}
-
-fn size(text: &str) -> Option<f64> {
-    let units = [
-        ("KiB", 1024.0),
-        ("MiB", 1_048_576.0),
-        ("GiB", 1_073_741_824.0),
-        ("kB", 1e3),
-        ("MB", 1e6),
-        ("GB", 1e9),
-    ];
-    units.iter().find_map(|(sign, size)| {
-        let number: f64 = text.strip_suffix(sign)?.trim().parse().ok()?;
-        Some(number * size)
-    })
 }
 
 #[cfg(test)]
