@@ -1,5 +1,6 @@
 //! The command line.
 
+mod compare;
 mod peers;
 mod pull;
 mod report;
@@ -22,6 +23,7 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Compare(compare::Options),
     Peers(peers::Options),
     Pull(Box<pull::Options>),
     Report(report::Options),
@@ -42,6 +44,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match options.command {
+        Command::Compare(options) => compare::run(&options),
         Command::Peers(options) => peers::run(&options),
         Command::Pull(options) => pull::run(&options, &arguments),
         Command::Report(options) => report::run(&options),

@@ -14,6 +14,7 @@
 pub mod access;
 pub mod cost;
 pub mod judge;
+pub mod live;
 pub mod outcome;
 pub mod peers;
 pub mod phase;

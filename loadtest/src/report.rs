@@ -3,6 +3,7 @@
 //! Times are seconds, sizes bytes, instants seconds since the start of the run (warm-up included), unless a name says
 //! otherwise. Fields are only added; a change that breaks a reader raises [`FORMAT`].
 
+pub mod compare;
 mod cost;
 mod distribution;
 mod file;

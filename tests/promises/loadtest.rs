@@ -7,7 +7,8 @@ use dataproxy_tests::region::Region;
 async fn pulls_of_a_region_are_whole_for_every_client_and_counted_as_the_node_counts_them() {
     let region = Region::start_with(&[]).await;
     let node = "a1";
-    let subjects = ["hello:v1", "multi:v1"].map(|image| format!("http://{}/contoso/{image}", region.pull(node)));
+    let subjects =
+        ["hello:v1", "multi:v1"].map(|image| format!("http://{}/contoso/{image}", region.pull(node)));
     let served = async || {
         let scrape = region.scrape(node).await;
         let (sum, get) = (|name, labels: &[&str]| scrape.sum(name, labels) as u64, "method=\"GET\"");

@@ -15,7 +15,6 @@ mod big_memory;
 mod clients_containerd;
 mod clients_cut;
 mod clients_docker;
-mod clients_loadtest;
 mod clients_matrix;
 mod clients_mirror;
 mod clients_peer;

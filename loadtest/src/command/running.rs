@@ -14,9 +14,11 @@ use crate::check::{CheckError, check};
 use crate::cost::Watched;
 use crate::drive::{DriveError, Stop};
 use crate::interrupt;
+use crate::live;
 use crate::plan::{Limit, Plan};
 use crate::report::text;
 use crate::run::{MOST_UNDER_WAY, PlanError, Prepared, Pullers, RunError, RunOptions};
+use crate::snapshot::Live;
 use crate::subject::SubjectError;
 use crate::workload::{ListingError, Weighted, read_listing};
 use outputs::{OutputError, Outputs};
@@ -170,7 +172,7 @@ pub(crate) fn execute(
         watched: results.server_pid.clone(),
         metrics: results.metrics.clone(),
         command: without_secrets(arguments),
-        live: None,
+        live: live::live(results.quiet).map(|live| live as Box<dyn Live>),
         stop,
     };
     let report = prepared.run(&pullers, &mut options)?;

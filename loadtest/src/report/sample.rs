@@ -69,25 +69,43 @@ at_most = 1.5
 
 /// The report.
 pub fn report() -> Report {
-    static MADE: LazyLock<Report> = LazyLock::new(make);
+    static MADE: LazyLock<Report> = LazyLock::new(|| run(42, 1.0));
     MADE.clone()
 }
 
+/// Another run of the same plan: with other dice, and every latency and all CPU so many times higher.
+///
+/// # Panics
+/// Never: the plan is written here.
 #[allow(clippy::expect_used, reason = "what is read is written above")]
-fn make() -> Report {
+pub fn run(seed: u64, slower: f64) -> Report {
     let plan: Plan = toml::from_str(PLAN).expect("the plan above is one");
-    let mut random = StdRng::seed_from_u64(42);
+    let mut random = StdRng::seed_from_u64(seed);
     let shapes = [
         FlowShape {
             rate: 120.0,
-            median: 0.018,
+            median: 0.018 * slower,
             spread: 0.45,
             bytes: 2_400_000,
             requests: 5,
             failed: 0.000_4,
         },
-        FlowShape { rate: 6.0, median: 1.7, spread: 0.35, bytes: 71_000_000, requests: 8, failed: 0.02 },
-        FlowShape { rate: 30.0, median: 0.006, spread: 0.6, bytes: 262_144, requests: 5, failed: 0.0 },
+        FlowShape {
+            rate: 6.0,
+            median: 1.7 * slower,
+            spread: 0.35,
+            bytes: 71_000_000,
+            requests: 8,
+            failed: 0.02,
+        },
+        FlowShape {
+            rate: 30.0,
+            median: 0.006 * slower,
+            spread: 0.6,
+            bytes: 262_144,
+            requests: 5,
+            failed: 0.0,
+        },
     ];
     let flows: Vec<FlowReport> =
         plan.flows.iter().zip(shapes).map(|(flow, shape)| flow_report(flow, shape, &mut random)).collect();
@@ -110,7 +128,7 @@ fn make() -> Report {
         seed: plan.seed.unwrap_or_default(),
         plan,
         seconds: SECONDS,
-        servers: vec![server(&flows, &mut random)],
+        servers: vec![server(&flows, slower, &mut random)],
         flows,
         nodes,
         client: client(),
@@ -230,10 +248,10 @@ fn flow_report(flow: &plan::Flow, shape: FlowShape, random: &mut StdRng) -> Flow
     }
 }
 
-fn server(flows: &[FlowReport], random: &mut StdRng) -> Server {
+fn server(flows: &[FlowReport], slower: f64, random: &mut StdRng) -> Server {
     let bytes: u64 = flows.iter().flat_map(|flow| flow.bytes.values()).sum();
     let requests: u64 = flows.iter().map(|flow| flow.requests).sum();
-    let (user, system) = (61.3, 104.9);
+    let (user, system) = (61.3 * slower, 104.9 * slower);
     Server {
         name: "region".to_owned(),
         user,
