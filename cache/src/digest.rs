@@ -81,14 +81,18 @@ impl Digest {
 
     /// The encoded part: lower-case hex.
     pub fn hex(&self) -> String {
+        self.encode(&mut [0; 128]).to_owned()
+    }
+
+    /// The same into `text`, for those who write it down often.
+    fn encode<'t>(&self, text: &'t mut [u8; 128]) -> &'t str {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let raw = &self.hash[..self.algorithm.len_bytes()];
-        let mut out = String::with_capacity(raw.len() * 2);
-        for byte in raw {
-            out.push(DIGITS[usize::from(byte >> 4)] as char);
-            out.push(DIGITS[usize::from(byte & 15)] as char);
+        for (pair, byte) in text.chunks_exact_mut(2).zip(raw) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
-        out
+        // Digits are text.
+        std::str::from_utf8(&text[..raw.len() * 2]).unwrap_or_default()
     }
 }
 
@@ -124,7 +128,9 @@ fn nibble(digit: u8) -> Result<u8, DigestError> {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), self.hex())
+        f.write_str(self.algorithm.name())?;
+        f.write_str(":")?;
+        f.write_str(self.encode(&mut [0; 128]))
     }
 }
 

@@ -121,7 +121,8 @@ pub type Observer = Arc<dyn Fn(&Record) + Send + Sync>;
 
 /// The record in the making. Dropping it makes it final.
 pub struct Account {
-    record: Record,
+    /// Boxed: the account goes through many hands, and the record is large.
+    record: Box<Record>,
     started: Instant,
     observer: Option<Observer>,
 }
@@ -130,7 +131,7 @@ impl Account {
     /// Opens the account of a request.
     pub fn open(parts: &request::Parts, node: NodeName, observer: Option<Observer>) -> Self {
         let peer = parts.extensions.get::<Peer>();
-        let record = Record {
+        let record = Box::new(Record {
             node,
             request_id: request_id(&parts.headers),
             method: parts.method.clone(),
@@ -161,7 +162,7 @@ impl Account {
             tls_resumed: peer.is_some_and(|peer| peer.resumed),
             version: parts.version,
             user_agent: text(&parts.headers, header::USER_AGENT, 256),
-        };
+        });
         Self { record, started: Instant::now(), observer }
     }
 
@@ -275,7 +276,11 @@ fn request_id(headers: &HeaderMap) -> String {
     };
     match headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(sane) {
         Some(id) => id.to_owned(),
-        None => format!("{:032x}", rand::random::<u128>()),
+        None => {
+            const DIGITS: &[u8; 16] = b"0123456789abcdef";
+            let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+            rand::random::<[u8; 16]>().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+        }
     }
 }
 

@@ -24,6 +24,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// `Cache-Control` of content named by its digest. Not `public`: a pull may need a token one day.
 pub const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
 
+/// Room for the headers of most answers, so that their map is made once.
+const HEADERS: usize = 12;
+
 /// What an answer's body is made of.
 pub enum Payload {
     /// Nothing, and no `Content-Length` either: a 304.
@@ -76,7 +79,7 @@ pub struct Answer {
 impl Answer {
     /// An answer without headers of its own.
     pub fn new(status: StatusCode, payload: Payload) -> Self {
-        Self { status, headers: HeaderMap::new(), payload }
+        Self { status, headers: HeaderMap::with_capacity(HEADERS), payload }
     }
 
     /// JSON of this media type.
