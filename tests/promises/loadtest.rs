@@ -47,10 +47,8 @@ async fn pulls_of_a_region_are_whole_for_every_client_and_counted_as_the_node_co
 async fn the_region_binary_is_the_load_tester_too() {
     let region = Region::start_with(&[]).await;
     let subject = format!("{}/contoso/hello:v1", region.pull("front"));
-    let ran = region
-        .run_with(&["loadtest", "pull", &subject, "--burst", "2", "--quiet"])
-        .await
-        .expect("the pulls succeed");
+    let ran =
+        region.run_with(&["loadtest", "pull", &subject, "--burst", "2"]).await.expect("the pulls succeed");
     assert!(ran.stdout.contains("ok") && ran.stdout.contains("p99"), "{}{}", ran.stdout, ran.stderr);
 }
 

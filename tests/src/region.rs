@@ -143,6 +143,14 @@ impl Region {
         run(&self.program.display().to_string(), &args, Duration::from_secs(30)).await
     }
 
+    /// Runs the binary with other options that have nothing to do with this region's folder or ports.
+    ///
+    /// # Errors
+    /// [`Failed`] if it does not end with 0 within 30 s.
+    pub async fn run_with(&self, options: &[&str]) -> Result<Ran, Failed> {
+        run(&self.program.display().to_string(), options, Duration::from_secs(30)).await
+    }
+
     /// The process of a node, if it runs.
     pub fn pid(&self, node: &str) -> Option<u32> {
         self.pid_with(&self.data().join("nodes").join(format!("{node}.toml")).display().to_string())
