@@ -28,7 +28,7 @@ use outputs::{OutputError, Outputs};
 #[command(next_help_heading = "Target")]
 pub(crate) struct Target {
     /// What is pulled: HOST[:PORT]/REPOSITORY:TAG, …@sha256:HEX, or the URL of a blob or of any file
-    #[arg(value_name = "SUBJECT")]
+    #[arg(value_name = "SUBJECT", help_heading = None)]
     subjects: Vec<String>,
     /// File with more of them, one a line; a weight and a tab may go before each
     #[arg(long = "subjects", value_name = "FILE")]

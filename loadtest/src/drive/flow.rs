@@ -52,7 +52,7 @@ impl<P: Pull + 'static> Pump<P> {
                 tokio::select! {
                     biased;
                     () = self.stop.asked() => break,
-                    woken = alarm.until(intended) => woken?,
+                    woken = alarm.precisely_until(intended) => woken?,
                 }
             } else {
                 tokio::task::coop::consume_budget().await;

@@ -93,6 +93,8 @@ pub(crate) fn headline(report: &Report) -> String {
 pub(crate) fn warnings(report: &Report) -> Vec<String> {
     let mut warnings = report.client.bottlenecks.clone();
     let congestion = report.machine.congestion_control.to_ascii_lowercase();
+    // The default says nothing where the loopback's route has its own: `bbr (loopback: cubic)`.
+    let congestion = congestion.split_once("loopback: ").map_or(congestion.as_str(), |(_, own)| own);
     let told = warnings.iter().any(|warning| warning.to_ascii_lowercase().contains("bbr"));
     if congestion.contains("bbr") && !told && is_on_loopback(report) {
         warnings.push(
@@ -160,9 +162,12 @@ mod tests {
         report.client.bottlenecks.push("BBR on loopback".to_owned());
         assert_eq!(bbr(&report), 1);
         report.client.bottlenecks.clear();
-        report.machine.congestion_control = "cubic".to_owned();
-        assert_eq!(bbr(&report), 0);
-        report.machine.congestion_control = "bbr".to_owned();
+        for (congestion, warned) in
+            [("cubic", 0), ("bbr (loopback: cubic)", 0), ("cubic (loopback: bbr)", 1), ("bbr", 1)]
+        {
+            report.machine.congestion_control = congestion.to_owned();
+            assert_eq!(bbr(&report), warned, "{congestion}");
+        }
         report
             .plan
             .flows
