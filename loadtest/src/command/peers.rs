@@ -112,7 +112,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     };
     let compared = peers::run(&settings, &started, &mut |step| eprintln!("{step}"));
     started.end();
-    drop(stop);
+    stop.unless_signalled();
     match compared {
         Ok(comparison) => match write(options, &comparison) {
             Ok(()) if comparison.failed() > 0 => {
@@ -191,16 +191,30 @@ fn folder(options: &Options) -> Result<(PathBuf, Option<tempfile::TempDir>), Str
     }
 }
 
-/// On Ctrl-C or a request to end: ends the servers, removes the folder, and ends this process as the signal would have. Until
-/// what is given back is dropped.
-fn on_signals(started: &Started, folder: Option<PathBuf>) -> io::Result<tokio::sync::oneshot::Sender<()>> {
-    let (keep, mut dropped) = tokio::sync::oneshot::channel();
+/// Waits for signals.
+struct Signals {
+    over: tokio::sync::oneshot::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Signals {
+    /// Goes on if no signal came. If one did, the servers were ended by it, and what failed for that is not to be told: the
+    /// other thread ends this process.
+    fn unless_signalled(self) {
+        drop(self.over);
+        let _ = self.thread.join();
+    }
+}
+
+/// On Ctrl-C or a request to end: ends the servers, removes the folder, and ends this process as the signal would have.
+fn on_signals(started: &Started, folder: Option<PathBuf>) -> io::Result<Signals> {
+    let (over, mut dropped) = tokio::sync::oneshot::channel();
     let started = started.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let guard = runtime.enter();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     drop(guard);
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let code = runtime.block_on(async {
             tokio::select! {
                 _ = interrupt.recv() => Some(130),
@@ -217,7 +231,7 @@ fn on_signals(started: &Started, folder: Option<PathBuf>) -> io::Result<tokio::s
             std::process::exit(code);
         }
     })?;
-    Ok(keep)
+    Ok(Signals { over, thread })
 }
 
 fn write(options: &Options, comparison: &Comparison) -> Result<(), String> {

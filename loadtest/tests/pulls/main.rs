@@ -6,6 +6,7 @@ mod faults;
 mod image;
 mod parts;
 mod retries;
+mod rights;
 mod seen;
 mod sequences;
 mod server;

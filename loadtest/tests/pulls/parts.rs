@@ -135,10 +135,13 @@ fn a_lazy_pull_of_one_blob_asks_for_its_size_once() {
     });
 }
 
+/// Answers a range of a body, given its first and last byte.
+type Part = fn(&[u8], usize, usize) -> Answer;
+
 #[test]
 fn a_range_that_is_not_the_one_asked_for_is_caught_without_a_digest() {
     run(async {
-        let answers: [fn(&[u8], usize, usize) -> Answer; 4] = [
+        let answers: [Part; 4] = [
             |body, _, _| Answer::new(200, body),
             |body, first, last| Answer::new(206, &body[first..=last]),
             |body, first, last| {
