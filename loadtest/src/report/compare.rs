@@ -4,7 +4,7 @@
 //! of a side is:
 //!
 //! - of three runs or more: from the least to the greatest of them;
-//! - of one run: a 99 % interval of its own, see [`spread`]; of two runs: from the lowest to the highest end of both;
+//! - of one run: a 99 % interval of its own, see `spread.rs`; of two runs: from the lowest to the highest end of both;
 //! - none, where a single run cannot say: then the number is shown and not judged.
 //!
 //! 99 %, since a comparison looks at dozens of numbers at once. A wrong digest is no matter of chance: one more than before is
