@@ -277,11 +277,11 @@ fn a_node_serves_pulls_from_a_folder_and_is_seen_doing_it() {
     {
         assert!(metrics.contains(&format!("\n{name}")), "no {name} in\n{metrics}");
     }
-    let access = std::fs::read_to_string(&running.log).unwrap();
-    assert!(
-        access.lines().any(|line| line.contains(" access: ") && line.contains("registry=\"contoso\"")),
-        "{access}"
-    );
+    // Lines go out together, a moment after what they tell of.
+    eventually(&running.log, "an access line", || {
+        let access = std::fs::read_to_string(&running.log).unwrap();
+        access.lines().any(|line| line.contains(" access: ") && line.contains("registry=\"contoso\""))
+    });
 
     running.signal(Signal::TERM);
     assert_eq!(running.code(), Some(0));

@@ -59,7 +59,7 @@ async fn docker_pulls_docker_hub_names_through_registry_mirrors() {
     client.pull(&format!("app:{TAG}")).await;
     let name = format!("docker.io/library/app:{TAG}");
     assert_eq!(client.saved_layers(&name).await, image.platform("amd64").diff_ids);
-    let lines = node.access("library/app");
+    let lines = node.access("library/app").await;
     assert!(lines.iter().any(|line| line.to_string().contains("\"named_by\":\"default\"")), "{lines:?}");
     let cold = fetched(node).await;
     assert!(cold >= 4, "{cold} requests cannot have been an index, a manifest, a config and layers");
@@ -90,7 +90,7 @@ async fn containerd_pulls_docker_io_by_ns_and_by_a_path_that_overrides() {
         containerd.check(&image).await;
         containerd.forget().await;
     }
-    let log = stamp.nodes[0].access("library/app");
+    let log = stamp.nodes[0].access("library/app").await;
     for word in ["\"named_by\":\"ns\"", "\"named_by\":\"prefix\""] {
         assert!(log.iter().any(|line| line.to_string().contains(word)), "{word} in {log:?}");
     }

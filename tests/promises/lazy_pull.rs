@@ -117,7 +117,7 @@ async fn lazy(layer: &Layer, footer: (&str, u64), files: Vec<(u64, u64)>) {
         "{origin_bytes} bytes of storage for {blocks} bytes in the blocks touched"
     );
     assert!(touched.len() as u64 <= layer.size / BLOCK / 2, "the pattern is not a lazy one");
-    let logged = layer.stamp.front.access(&layer.digest);
+    let logged = layer.stamp.front.access(&layer.digest).await;
     assert!(logged.iter().any(|line| line["range"] == format!("bytes={}", footer.0)), "{logged:?}");
 }
 

@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::binary;
 use crate::daemon::Daemon;
+use crate::eventually::eventually;
 use crate::ports;
 use crate::prometheus::Scrape;
 use crate::raw_http;
@@ -223,8 +225,26 @@ impl Node {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// The lines of its access log that name this request's path, parsed.
-    pub fn access(&self, path: &str) -> Vec<serde_json::Value> {
+    /// The lines of its access log that name this request's path, parsed. Lines come a moment after what they tell of and in
+    /// its order, so this waits for that of a request of its own.
+    ///
+    /// # Panics
+    /// If the node does not answer, or logs nothing within 10 s.
+    pub async fn access(&self, path: &str) -> Vec<serde_json::Value> {
+        let mark = format!("mark-{:016x}", rand::random::<u64>());
+        let header = format!("X-Request-Id: {mark}");
+        let host = self.pull.to_string();
+        raw_http::send(self.pull, "GET", "/v2/", &host, &[&header]).await.expect("the node answers");
+        eventually("the access log", Duration::from_secs(10), async || {
+            let log = self.access_log();
+            let is_mark = |line: &serde_json::Value| line["request_id"] == mark.as_str();
+            if log.iter().any(is_mark) {
+                Ok(())
+            } else {
+                Err(format!("{mark} is not in {} lines", log.len()))
+            }
+        })
+        .await;
         self.access_log().into_iter().filter(|line| line.to_string().contains(path)).collect()
     }
 
