@@ -1,7 +1,7 @@
 //! Logs: one line an event, text or JSON, on standard error. Access lines have the target `access`.
 //!
-//! A line is formatted where it arises and written by a thread of its own ([`lines`]), so a reader that stalls stalls
-//! no pull. What does not fit then is dropped and counted. JSON is written by [`json`], since it is a part of every pull.
+//! A line is formatted where it arises and written by a thread of its own (`lines.rs`), so a reader that stalls stalls
+//! no pull. What does not fit then is dropped and counted. JSON is written by `json.rs`, since it is a part of every pull.
 
 mod json;
 mod lines;
