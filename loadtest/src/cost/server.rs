@@ -14,6 +14,7 @@ pub(super) struct Local {
     name: String,
     tree: Tree,
     marked: Cpu,
+    marked_at: f64,
     last: Option<(f64, f64)>,
     peak: u64,
     cores: Vec<Point>,
@@ -21,7 +22,7 @@ pub(super) struct Local {
 
 impl Local {
     pub(super) fn new(name: String, tree: Tree) -> Self {
-        Self { name, tree, marked: Cpu::default(), last: None, peak: 0, cores: Vec::new() }
+        Self { name, tree, marked: Cpu::default(), marked_at: 0.0, last: None, peak: 0, cores: Vec::new() }
     }
 
     /// Looks at the tree and adds a point to the series.
@@ -40,6 +41,7 @@ impl Local {
     /// What was used until now does not count.
     pub(super) fn mark(&mut self, at: f64) -> io::Result<()> {
         self.marked = self.look(at)?.cpu;
+        self.marked_at = at;
         // A peak before the mark is of the warm-up.
         self.peak = self.tree.resident();
         Ok(())
@@ -56,6 +58,7 @@ impl Local {
             name: self.name,
             user: cpu.user,
             system: cpu.system,
+            seconds: at - self.marked_at,
             per_gib: (bytes >= ENOUGH_BYTES).then(|| cpu.total() / (bytes as f64 / GIB)),
             per_request: (requests > 0).then(|| cpu.total() / requests as f64),
             peak_rss: self.peak,

@@ -196,6 +196,7 @@ mod tests {
         let cpu = servers[0].user + servers[0].system;
         assert!((cpu - burnt).abs() <= 0.05 && burnt > 0.1, "found {cpu} s, the kernel charged {burnt} s");
         assert_eq!(servers[0].per_gib, Some(cpu / 2.0));
+        assert!(servers[0].seconds >= burnt && servers[0].seconds < 60.0, "{}", servers[0].seconds);
         assert_eq!(servers[0].per_request, Some(cpu / 1000.0));
     }
 

@@ -69,16 +69,16 @@ pub struct Sample {
     pub cpu_per_request: Option<f64>,
     /// GiB of bodies per second.
     pub gib_per_second: f64,
-    /// Requests per second.
-    pub requests_per_second: f64,
+    /// Requests per second, of those that began after the warm-up; this and the times are absent where none of them ended well.
+    pub requests_per_second: Option<f64>,
     /// Median time of a request.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// 99th percentile of it.
-    pub p99: f64,
+    pub p99: Option<f64>,
     /// Median time to the first byte of a body.
-    pub first_byte_p50: f64,
+    pub first_byte_p50: Option<f64>,
     /// 99th percentile of it.
-    pub first_byte_p99: f64,
+    pub first_byte_p99: Option<f64>,
     /// The most resident memory of the server, bytes.
     pub peak_rss: u64,
     /// Cores that the server used.
@@ -114,14 +114,12 @@ impl Sample {
             .filter_map(|outcome| flow.pulls.get(outcome.as_str()))
             .sum();
         let of_phase = |phase: Phase| {
-            flow.phases
-                .iter()
-                .find(|of| of.phase == phase && of.outcome == Outcome::Ok)
-                .map(|of| of.summary)
-                .unwrap_or_default()
+            flow.phases.iter().find(|of| of.phase == phase && of.outcome == Outcome::Ok).map(|of| of.summary)
         };
         let (whole, first) = (of_phase(Phase::Pull), of_phase(Phase::FirstByte));
         let server = report.servers.first();
+        // Cost runs on until the last answer, which may have been asked for in the warm-up.
+        let costed = server.map(|server| server.seconds).filter(|seconds| *seconds > 0.0).unwrap_or(seconds);
         let cpu = server.map_or(0.0, |server| server.user + server.system);
         let per_gib = server.and_then(|server| server.per_gib);
         // All that arrived after the warm-up, also of requests that began in it: what the cost was divided by.
@@ -132,15 +130,15 @@ impl Sample {
         Self {
             cpu_per_gib: per_gib,
             cpu_per_request: server.and_then(|server| server.per_request),
-            gib_per_second: gib / seconds,
-            requests_per_second: good as f64 / seconds,
-            p50: whole.p50,
-            p99: whole.p99,
-            first_byte_p50: first.p50,
-            first_byte_p99: first.p99,
+            gib_per_second: gib / costed,
+            requests_per_second: (good > 0).then(|| good as f64 / seconds),
+            p50: whole.map(|of| of.p50),
+            p99: whole.map(|of| of.p99),
+            first_byte_p50: first.map(|of| of.p50),
+            first_byte_p99: first.map(|of| of.p99),
             peak_rss: server.map_or(0, |server| server.peak_rss),
-            server_cores: cpu / seconds,
-            client_cores: report.client.cpu / seconds,
+            server_cores: cpu / costed,
+            client_cores: report.client.cpu / costed,
             other_cores: report.client.other_cores,
             failed: all - good.min(all),
         }
@@ -192,7 +190,7 @@ pub(super) mod tests {
             cpu_per_gib: Some(cost),
             cpu_per_request: Some(cost / 1000.0),
             gib_per_second: 1.0 / cost,
-            p50: 0.0123,
+            p50: Some(0.0123),
             peak_rss: 64 << 20,
             ..Sample::default()
         });
@@ -228,6 +226,23 @@ pub(super) mod tests {
         assert_eq!(spread(&[]), None);
         let small = row("x", Work::Small, &[2.0]).cost().expect("a sample");
         assert!((small.median - 0.002).abs() < 1e-12, "by request");
+    }
+
+    #[test]
+    fn rates_are_over_the_time_that_cost_was_counted_and_times_that_nobody_saw_are_absent() {
+        let mut report = crate::report::sample::report();
+        report.flows.truncate(1);
+        report.seconds = 2.0;
+        let server = &mut report.servers[0];
+        (server.user, server.system, server.seconds) = (1.0, 3.0, 4.0);
+        server.per_gib = Some(1.0);
+        let sample = Sample::of(&report);
+        assert_eq!((sample.gib_per_second, sample.server_cores), (1.0, 1.0), "4 GiB and 4 s of CPU in 4 s");
+        assert!(sample.p50.is_some() && sample.requests_per_second.is_some());
+        report.flows[0].phases.clear();
+        report.flows[0].pulls.clear();
+        let sample = Sample::of(&report);
+        assert_eq!((sample.p50, sample.first_byte_p99, sample.requests_per_second), (None, None, None));
     }
 
     #[test]

@@ -117,8 +117,8 @@ fn cells(comparison: &Comparison, row: &Row) -> Vec<String> {
         }
     };
     let none = || "–".to_owned();
-    let of = |figure: fn(&super::Sample) -> f64, factor: f64, digits: usize| {
-        row.spread(|sample| Some(figure(sample))).map_or_else(none, |spread| text(spread, factor, digits))
+    let of = |figure: fn(&super::Sample) -> Option<f64>, factor: f64, digits: usize| {
+        row.spread(figure).map_or_else(none, |spread| text(spread, factor, digits))
     };
     let median = |figure: fn(&super::Sample) -> f64| {
         row.spread(|sample| Some(figure(sample))).map_or(0.0, |spread| spread.median)
@@ -130,7 +130,7 @@ fn cells(comparison: &Comparison, row: &Row) -> Vec<String> {
         row.server.clone(),
         comparison.over_nginx(row).map_or_else(none, |ratio| format!("{ratio:.2}")),
         row.cost().map_or_else(none, cost),
-        of(|sample| sample.gib_per_second, 1.0, 2),
+        of(|sample| Some(sample.gib_per_second), 1.0, 2),
         of(|sample| sample.requests_per_second, 1.0, 0),
         of(|sample| sample.p50, 1e3, 2),
         of(|sample| sample.p99, 1e3, 2),
@@ -183,6 +183,7 @@ mod tests {
         assert!(text.contains("| dataproxy | 2.00 | 0.200 (0.100–0.300) s/GiB |"), "{text}");
         assert!(text.contains("| nginx | 1.00 | 0.100 (0.100–0.100) s/GiB |"), "{text}");
         assert!(text.contains("µs") && text.contains("| 3 |"), "{text}");
+        assert!(text.contains(" | – | "), "what no round saw: {text}");
         assert!(text.contains("cubic") && text.contains("Note: a note"), "{text}");
     }
 

@@ -13,6 +13,10 @@ pub struct Server {
     pub user: f64,
     /// Seconds of CPU in the kernel.
     pub system: f64,
+    /// Seconds that CPU, bytes and requests were counted over: from the end of the warm-up until all pulls had ended, those that had
+    /// begun in the warm-up too. 0 in files of older versions.
+    #[serde(default)]
+    pub seconds: f64,
     /// Seconds of CPU per GiB of bodies; absent where too few came to say.
     pub per_gib: Option<f64>,
     /// Seconds of CPU per request.

@@ -256,6 +256,7 @@ fn server(flows: &[FlowReport], slower: f64, random: &mut StdRng) -> Server {
         name: "region".to_owned(),
         user,
         system,
+        seconds: SECONDS,
         per_gib: Some((user + system) / (bytes as f64 / GIB)),
         per_request: Some((user + system) / requests as f64),
         peak_rss: 812 * 1024 * 1024,

@@ -162,6 +162,7 @@ impl Odd {
             name: String::new(),
             user: self.number(),
             system: self.number(),
+            seconds: self.number(),
             per_gib: self.0.random::<bool>().then(|| self.number()),
             per_request: self.0.random::<bool>().then(|| self.number()),
             peak_rss: self.count(),
