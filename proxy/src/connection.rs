@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use crate::body::Body;
+use crate::idle::IdleTimer;
 use crate::lifecycle::{Lifecycle, State};
 use crate::peer::Peer;
 
@@ -100,7 +101,7 @@ pub(crate) async fn serve<I, H, F>(
         match protocol {
             Protocol::Http1 => run!(
                 http1::Builder::new()
-                    .timer(TokioTimer::new())
+                    .timer(IdleTimer::default())
                     .header_read_timeout(bounds.idle_timeout)
                     .max_headers(bounds.header_count)
                     // The whole head has to fit this buffer. It bounds what waits to be written, too: a piece larger than
@@ -137,7 +138,8 @@ pub(crate) async fn close<I: AsyncRead + AsyncWrite + Unpin>(mut io: I, life: &L
     let linger = if life.state() < State::Draining { LINGER } else { LINGER_DRAINING };
     let dry = async {
         io.shutdown().await?;
-        let mut discard = [0; 4096];
+        // On the heap, or every open connection would have room for it.
+        let mut discard = vec![0; 4096];
         while io.read(&mut discard).await? > 0 {}
         Ok::<_, std::io::Error>(())
     };

@@ -19,6 +19,7 @@ mod fit;
 pub mod front;
 pub mod holdings;
 pub mod identify;
+mod idle;
 pub mod layout;
 pub mod lifecycle;
 mod manifest;

@@ -1,5 +1,10 @@
 //! The life of a node: starting, ready, draining, cutting. One state, seen by every part.
 
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Poll, Waker};
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -26,12 +31,21 @@ impl State {
             Self::Cutting => "cutting",
         }
     }
+
+    fn of(number: u8) -> Self {
+        const ALL: [State; 4] = [State::Starting, State::Ready, State::Draining, State::Cutting];
+        ALL.into_iter().find(|state| *state as u8 == number).unwrap_or(Self::Cutting)
+    }
 }
 
 /// The state in force, and the wish to read files again. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
-pub struct Lifecycle {
-    state: watch::Sender<State>,
+pub struct Lifecycle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Every response reads it, so there is no lock around it.
+    state: AtomicU8,
     reload: watch::Sender<u64>,
     draining: CancellationToken,
     cutting: CancellationToken,
@@ -39,64 +53,77 @@ pub struct Lifecycle {
 
 impl Default for Lifecycle {
     fn default() -> Self {
-        Self {
-            state: watch::Sender::new(State::Starting),
+        Self(Arc::new(Shared {
+            state: AtomicU8::new(State::Starting as u8),
             reload: watch::Sender::new(0),
             draining: CancellationToken::new(),
             cutting: CancellationToken::new(),
-        }
+        }))
     }
 }
 
 impl Lifecycle {
     /// The state now.
     pub fn state(&self) -> State {
-        *self.state.borrow()
+        State::of(self.0.state.load(Ordering::Acquire))
     }
 
     /// Moves on to `next`; a state that has passed is not entered again.
     pub fn advance(&self, next: State) {
-        let moved = self.state.send_if_modified(|state| {
-            let forward = next > *state;
-            if forward {
-                *state = next;
-            }
-            forward
-        });
-        if moved {
+        if self.0.state.fetch_max(next as u8, Ordering::AcqRel) < next as u8 {
             tracing::info!(state = next.as_str(), "node state");
         }
         if next >= State::Draining {
-            self.draining.cancel();
+            self.0.draining.cancel();
         }
         if next >= State::Cutting {
-            self.cutting.cancel();
+            self.0.cutting.cancel();
         }
     }
 
     /// Resolves once the node drains. Safe to drop at any point.
     pub async fn draining(&self) {
-        self.draining.cancelled().await;
+        self.reached(State::Draining, &self.0.draining).await;
     }
 
     /// Resolves once running responses are cut. Safe to drop at any point.
     pub async fn cutting(&self) {
-        self.cutting.cancelled().await;
+        self.reached(State::Cutting, &self.0.cutting).await;
+    }
+
+    /// Every connection polls this whenever it is polled itself, and each poll of a token takes locks that all
+    /// connections share. So a token is asked only if it has woken us, before which the state has moved, or if it
+    /// would wake somebody else.
+    async fn reached(&self, state: State, token: &CancellationToken) {
+        let mut cancelled = std::pin::pin!(token.cancelled());
+        let mut wakes: Option<Waker> = None;
+        poll_fn(|context| {
+            if self.state() < state && wakes.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+                return Poll::Pending;
+            }
+            wakes = Some(context.waker().clone());
+            cancelled.as_mut().poll(context)
+        })
+        .await;
     }
 
     /// Asks for the watched files to be read again now.
     pub fn reload(&self) {
-        self.reload.send_modify(|count| *count = count.wrapping_add(1));
+        self.0.reload.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// A receiver that changes with each [`Lifecycle::reload`].
     pub fn reloads(&self) -> watch::Receiver<u64> {
-        self.reload.subscribe()
+        self.0.reload.subscribe()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -105,6 +132,26 @@ mod tests {
         life.advance(State::Draining);
         life.advance(State::Ready);
         assert_eq!(life.state(), State::Draining);
-        assert!(life.draining.is_cancelled() && !life.cutting.is_cancelled());
+        assert!(life.0.draining.is_cancelled() && !life.0.cutting.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_drain_is_woken_whoever_polled_it_first() {
+        let life = Lifecycle::default();
+        let mut waiting = Box::pin(life.draining());
+        // Polled first by somebody who does not wait for it any more.
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let waits = tokio::spawn({
+            let life = life.clone();
+            async move { life.draining().await }
+        });
+        life.advance(State::Ready);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let drain = async {
+            tokio::task::yield_now().await;
+            life.advance(State::Draining);
+        };
+        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(waiting, drain) }).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap().unwrap();
     }
 }
