@@ -19,6 +19,7 @@ use crate::body::Body;
 use crate::connection::{self, Bounds, FIRST_REQUEST, Protocol};
 use crate::lifecycle::Lifecycle;
 use crate::peer::Peer;
+use crate::turns::Turns;
 
 /// Connections that the kernel keeps for us to accept.
 const BACKLOG: u32 = 4096;
@@ -183,7 +184,8 @@ where
             () = self.patience() => None,
         };
         let reason = match shaken {
-            Some(Ok(stream)) => {
+            Some(Ok(mut stream)) => {
+                stream.get_mut().1.set_buffer_limit(Some(self.bounds.tls_buffer_bytes));
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
@@ -209,6 +211,7 @@ where
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
+        let io = Turns::new(io, self.bounds.write_quantum_bytes);
         connection::serve(io, protocol, peer, &self.handler, &self.bounds, &self.life).await;
     }
 }

@@ -5,6 +5,7 @@
 //! `docs/configuration.md` is checked against these types.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -291,13 +292,15 @@ fn check_listen(config: &Config) -> Result<(), Invalid> {
     }
     count("listen.max_connections", listen.max_connections, 1, 1_000_000)?;
     count("listen.header_count", listen.header_count, 8, 1024)?;
-    if !(8 << 10..=1 << 20).contains(&listen.header_bytes) {
-        return Err(Invalid::new(
-            "listen.header_size",
-            format!("{} bytes is out of bounds; 8 KiB to 1 MiB are allowed", listen.header_bytes),
-        ));
-    }
-    Ok(())
+    let bytes = |key: &str, value: u64, bounds: RangeInclusive<u64>, allowed: &str| {
+        if bounds.contains(&value) {
+            return Ok(());
+        }
+        Err(Invalid::new(key, format!("{value} bytes is out of bounds; {allowed} are allowed")))
+    };
+    bytes("listen.header_size", listen.header_bytes, 8 << 10..=1 << 20, "8 KiB to 1 MiB")?;
+    bytes("listen.write_quantum", listen.write_quantum_bytes, 64 << 10..=64 << 20, "64 KiB to 64 MiB")?;
+    bytes("listen.tls_buffer", listen.tls_buffer_bytes, 16 << 10..=4 << 20, "16 KiB to 4 MiB")
 }
 
 fn within(key: &str, value: Duration, least: Duration, most: Duration) -> Result<(), Invalid> {

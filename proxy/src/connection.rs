@@ -31,6 +31,10 @@ pub struct Bounds {
     pub header_bytes: usize,
     /// Headers of a request.
     pub header_count: usize,
+    /// What a connection may write before others have their turn, in bytes.
+    pub write_quantum_bytes: usize,
+    /// What a TLS connection encrypts before it writes, in bytes.
+    pub tls_buffer_bytes: usize,
     /// Time to the first byte, and for the TLS handshake.
     pub first_byte_timeout: Duration,
     /// Time from one response's end to the end of the next request's headers.

@@ -45,6 +45,7 @@ mod stream;
 mod tags;
 pub mod telemetry;
 pub mod tls;
+mod turns;
 pub mod upstream;
 pub mod via;
 mod watch;

@@ -28,7 +28,14 @@ struct Server {
 }
 
 fn bounds() -> Bounds {
-    Bounds { header_bytes: 16 << 10, header_count: 64, first_byte_timeout: PATIENCE, idle_timeout: PATIENCE }
+    Bounds {
+        header_bytes: 16 << 10,
+        header_count: 64,
+        write_quantum_bytes: 1 << 20,
+        tls_buffer_bytes: 256 << 10,
+        first_byte_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+    }
 }
 
 /// A body of 100 bytes that panics when it is read.

@@ -102,6 +102,20 @@ pub const SETTINGS: &[Setting] = &[
     setting("listen", "header_count", NUMBER, Some("64"), "Headers of a request; more is answered 431"),
     setting(
         "listen",
+        "write_quantum",
+        BYTES,
+        Some("\"1 MiB\""),
+        "What a connection whose client keeps up may write before the others have their turn",
+    ),
+    setting(
+        "listen",
+        "tls_buffer",
+        BYTES,
+        Some("\"256 KiB\""),
+        "What a TLS connection encrypts before it writes. More costs less CPU per byte, and as much memory for each client that reads slowly",
+    ),
+    setting(
+        "listen",
         "first_byte_timeout",
         TIME,
         Some("\"10s\""),

@@ -69,6 +69,12 @@ pub struct Listen {
     pub header_bytes: u64,
     /// Headers of a request. Default 64.
     pub header_count: usize,
+    /// Bytes that a connection writes before others have their turn. Default 1 MiB.
+    #[serde(rename = "write_quantum", deserialize_with = "unit::bytes")]
+    pub write_quantum_bytes: u64,
+    /// Bytes that a TLS connection encrypts before it writes them. Default 256 KiB.
+    #[serde(rename = "tls_buffer", deserialize_with = "unit::bytes")]
+    pub tls_buffer_bytes: u64,
     /// Time from a connection's start to its first byte, and for the TLS handshake. Default 10 s.
     #[serde(deserialize_with = "unit::duration")]
     pub first_byte_timeout: Duration,
@@ -89,6 +95,8 @@ impl Default for Listen {
             max_connections: 10_000,
             header_bytes: 16 << 10,
             header_count: 64,
+            write_quantum_bytes: 1 << 20,
+            tls_buffer_bytes: 256 << 10,
             first_byte_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
         }

@@ -87,6 +87,14 @@ fn every_wrong_setting_is_named_with_its_line_and_what_is_allowed() {
             "/etc/dataproxy/node.toml:7: listen.header_size: 1024 bytes is out of bounds; 8 KiB to 1 MiB are allowed",
         ),
         (
+            "[listen]\nwrite_quantum = \"1 KiB\"",
+            "/etc/dataproxy/node.toml:7: listen.write_quantum: 1024 bytes is out of bounds; 64 KiB to 64 MiB are allowed",
+        ),
+        (
+            "[listen]\ntls_buffer = \"8 MiB\"",
+            "/etc/dataproxy/node.toml:7: listen.tls_buffer: 8388608 bytes is out of bounds; 16 KiB to 4 MiB are allowed",
+        ),
+        (
             "[listen]\nmax_connections = 0",
             "/etc/dataproxy/node.toml:7: listen.max_connections: 0 is out of bounds; 1 to 1000000 are allowed",
         ),
