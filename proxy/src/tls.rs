@@ -76,6 +76,8 @@ impl Certificate {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.ignore_client_order = true;
+        // One is enough to resume by, and each connection gets a new one; a second costs a tenth of a handshake.
+        config.send_tls13_tickets = 1;
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Setup)?;
         if http2 {
             config.alpn_protocols.push(b"h2".to_vec());
