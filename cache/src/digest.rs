@@ -36,7 +36,7 @@ impl Algorithm {
 }
 
 /// A content digest such as `sha256:9f86d0…`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest {
     algorithm: Algorithm,
     hash: [u8; 64],
@@ -79,6 +79,16 @@ impl Digest {
         self.algorithm
     }
 
+    /// The whole as it is printed, made at once: a pull writes it down several times.
+    pub fn text(&self) -> String {
+        let name = self.algorithm.name();
+        let mut text = String::with_capacity(name.len() + 1 + 2 * self.algorithm.len_bytes());
+        text.push_str(name);
+        text.push(':');
+        text.push_str(self.encode(&mut [0; 128]));
+        text
+    }
+
     /// The encoded part: lower-case hex.
     pub fn hex(&self) -> String {
         self.encode(&mut [0; 128]).to_owned()
@@ -93,6 +103,13 @@ impl Digest {
         }
         // Digits are text.
         std::str::from_utf8(&text[..raw.len() * 2]).unwrap_or_default()
+    }
+}
+
+/// The raw hash alone: it is different for different algorithms, and half of the room for it is most often empty.
+impl std::hash::Hash for Digest {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write(&self.hash[..self.algorithm.len_bytes()]);
     }
 }
 
@@ -199,7 +216,7 @@ mod tests {
     #[test]
     fn a_digest_prints_as_it_was_read() {
         let digest: Digest = EMPTY.parse().expect("valid");
-        assert_eq!(digest.to_string(), EMPTY);
+        assert_eq!((digest.to_string(), digest.text()), (EMPTY.to_owned(), EMPTY.to_owned()));
         assert_eq!(digest, Digest::of(Algorithm::Sha256, b""));
         let long = Digest::of(Algorithm::Sha512, b"abc");
         assert_eq!(long.to_string().parse::<Digest>().expect("valid"), long);

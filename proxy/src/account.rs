@@ -181,7 +181,7 @@ impl Account {
         self.record.kind = request.target.kind();
         self.record.reference = match &request.target {
             Target::Manifest { reference, .. } => Some(reference.to_string()),
-            Target::Blob { digest, .. } | Target::Referrers { digest, .. } => Some(digest.to_string()),
+            Target::Blob { digest, .. } | Target::Referrers { digest, .. } => Some(digest.text()),
             Target::Ping | Target::Tags { .. } => None,
         };
     }
@@ -279,7 +279,11 @@ fn request_id(headers: &HeaderMap) -> String {
         None => {
             const DIGITS: &[u8; 16] = b"0123456789abcdef";
             let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-            rand::random::<[u8; 16]>().iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+            let mut id = String::with_capacity(32);
+            for byte in rand::random::<[u8; 16]>() {
+                id.extend([digit(byte >> 4), digit(byte)]);
+            }
+            id
         }
     }
 }
@@ -301,5 +305,7 @@ fn forwarded_for(headers: &HeaderMap) -> Option<String> {
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName, limit: usize) -> Option<String> {
-    Some(headers.get(name)?.to_str().ok()?.chars().take(limit).collect())
+    // What is text to this library is one byte a character.
+    let text = headers.get(name)?.to_str().ok()?;
+    Some(text.get(..limit).unwrap_or(text).to_owned())
 }

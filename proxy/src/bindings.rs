@@ -47,6 +47,9 @@ impl Table {
 
     /// The binding that is known by `host`, a canonical one: with this port, or without any.
     pub fn binding_by_host(&self, host: &str, port: Option<u16>) -> Option<&Binding> {
+        if self.by_host.is_empty() {
+            return None;
+        }
         let with_port = port.and_then(|port| self.by_host.get(format!("{host}:{port}").as_str()));
         with_port.or_else(|| self.by_host.get(host)).and_then(|at| self.snapshot.bindings.get(*at))
     }

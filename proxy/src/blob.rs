@@ -67,7 +67,7 @@ async fn content_of(
         return Ok(Answer::new(StatusCode::NOT_MODIFIED, Payload::None));
     }
     let answer = match verb {
-        Verb::Head => Answer::new(StatusCode::OK, Payload::Withheld(size(cache, owned).await?)),
+        Verb::Head => Answer::new(StatusCode::OK, Payload::Withheld(Box::pin(size(cache, owned)).await?)),
         Verb::Get if range_applies(headers, etag) => {
             account.ranged(headers);
             part(cache, owned, ranged(headers)).await?
@@ -80,7 +80,9 @@ async fn content_of(
 async fn part(cache: &Cache, owned: &OwnedBlob, ranged: Ranged) -> Result<Answer, Refusal> {
     match ranged {
         Ranged::Whole => read(cache, owned, Wanted::Whole).await,
-        Ranged::Unsatisfiable => Err(Refusal::RangeNotSatisfiable { size: size(cache, owned).await? }),
+        Ranged::Unsatisfiable => {
+            Err(Refusal::RangeNotSatisfiable { size: Box::pin(size(cache, owned)).await? })
+        }
         Ranged::Part(wanted) => match read(cache, owned, wanted).await {
             Err(Refusal::RangeNotSatisfiable { size: 0 }) if covers_empty(wanted) => {
                 read(cache, owned, Wanted::Whole).await

@@ -51,7 +51,9 @@ impl<'c> Layout<'c> {
     pub fn blob(&self, digest: &Digest) -> ObjectName {
         let (algorithm, hex) = (digest.algorithm().name(), digest.hex());
         let shard = hex.get(..2).unwrap_or_default();
-        ObjectName::new(format!("{}{CONTENT}{algorithm}/{shard}/{hex}/data", self.root()))
+        // Joined, not formatted: it is made for every pull, though few need it.
+        let parts = [self.container, "/", self.prefix, CONTENT, algorithm, "/", shard, "/", &hex, "/data"];
+        ObjectName::new(parts.concat())
     }
 
     /// The folder of a repository.

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 
 /// The entity tag of the content with this digest. Strong: the same digest is the same bytes.
 pub(crate) fn etag(digest: &Digest) -> String {
-    format!("\"{digest}\"")
+    ["\"", &digest.text(), "\""].concat()
 }
 
 /// The digest as text, out of its [`etag`].

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::Cache;
-use dataproxy_router_api::{NodeName, StampName};
+use dataproxy_router_api::{Delivery, NodeName, StampName};
 use http::{HeaderMap, Response, StatusCode, request};
 use tokio::time::timeout;
 
@@ -178,16 +178,17 @@ impl Puller {
     ) -> Result<Answer, Refusal> {
         let headers: &HeaderMap = &parts.headers;
         let asked = Asked { path: parts.uri.path(), namespace: request.namespace.as_deref() };
+        // What is not a blob is in a box: the state of a pull is moved a few times, and most pulls are of blobs.
         match &request.target {
             Target::Ping => Ok(ping()),
             Target::Manifest { reference, .. } => {
-                self.manifests.answer(&self.content, at, reference, headers, account).await
+                Box::pin(self.manifests.answer(&self.content, at, reference, headers, account)).await
             }
             Target::Blob { digest, .. } => {
                 let owned = self.content.blob(at, digest).await?;
-                if request.verb == Verb::Get {
-                    let redirect = self.redirects.answer(at, &owned, request.claim.is_some(), headers).await;
-                    if let Some((answer, destination)) = redirect {
+                if request.verb == Verb::Get && at.binding().delivery == Delivery::Redirect {
+                    let redirect = self.redirects.answer(at, &owned, request.claim.is_some(), headers);
+                    if let Some((answer, destination)) = Box::pin(redirect).await {
                         account.redirected(destination);
                         return Ok(answer);
                     }
@@ -195,12 +196,12 @@ impl Puller {
                 blob::answer(&self.cache, &owned, request.verb, headers, account).await
             }
             Target::Tags { name, n, last } => {
-                self.tags.answer(at, name.as_str(), *n, last.as_ref(), asked).await
+                Box::pin(self.tags.answer(at, name.as_str(), *n, last.as_ref(), asked)).await
             }
             Target::Referrers { digest, artifact_type, last, .. } => {
                 let wanted =
                     Wanted { subject: digest, artifact_type: artifact_type.as_deref(), last: last.as_ref() };
-                self.referrers.answer(&self.content, &self.manifests, at, wanted, asked).await
+                Box::pin(self.referrers.answer(&self.content, &self.manifests, at, wanted, asked)).await
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dataproxy_cache::{ObjectName, OriginError, OriginErrorKind};
-use dataproxy_router_api::{AccountName, Delivery};
+use dataproxy_router_api::AccountName;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::time::timeout;
 
@@ -73,7 +73,7 @@ impl Default for Redirects {
 }
 
 impl Redirects {
-    /// The redirect that answers a GET of a blob, if one does, within [`SIGN_MAX`]. `is_signed` says whether it came by a node's signed URL:
+    /// The redirect that answers a GET of a blob of a registry that redirects, if one does, within [`SIGN_MAX`]. `is_signed` says whether it came by a node's signed URL:
     /// such a request is not sent to a node again.
     pub(crate) async fn answer(
         &self,
@@ -83,9 +83,7 @@ impl Redirects {
         headers: &HeaderMap,
     ) -> Option<(Answer, Destination)> {
         // What the client has already is said here.
-        if at.binding().delivery != Delivery::Redirect
-            || not_modified(headers, &etag(&owned.key().digest)) != Ok(false)
-        {
+        if not_modified(headers, &etag(&owned.key().digest)) != Ok(false) {
             return None;
         }
         if let Some(url) = self.storage_url(at, owned).await {

@@ -210,11 +210,7 @@ fn target(path: &str, query: Query) -> Result<Target, Refusal> {
     if let Some(name) = rest.strip_suffix("/tags/list") {
         return Ok(Target::Tags { name: repository(name)?, n: query.page_size()?, last: query.last_tag()? });
     }
-    let (at, word) = ["/manifests/", "/blobs/", "/referrers/"]
-        .into_iter()
-        .filter_map(|word| Some((rest.rfind(word)?, word)))
-        .max()
-        .ok_or(Refusal::RouteUnknown)?;
+    let (at, word) = last_word(rest).ok_or(Refusal::RouteUnknown)?;
     let (name, reference) = rest.split_at(at);
     let reference = reference.get(word.len()..).unwrap_or_default();
     if word == "/blobs/" && (reference == "uploads" || reference.starts_with("uploads/")) {
@@ -230,6 +226,16 @@ fn target(path: &str, query: Query) -> Result<Target, Refusal> {
             last: query.last_digest()?,
             artifact_type: query.artifact_type,
         },
+    })
+}
+
+/// The last route word of a path, and where it begins.
+fn last_word(path: &str) -> Option<(usize, &'static str)> {
+    path.rmatch_indices('/').find_map(|(at, _)| {
+        let rest = path.get(at..)?;
+        let word =
+            ["/blobs/", "/manifests/", "/referrers/"].into_iter().find(|word| rest.starts_with(word))?;
+        Some((at, word))
     })
 }
 

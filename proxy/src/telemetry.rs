@@ -5,6 +5,7 @@
 
 mod json;
 mod lines;
+mod stamp;
 
 use std::io::{self, Write};
 
@@ -35,7 +36,7 @@ pub fn init(log: &Log) -> Result<Guard, String> {
         LogFormat::Text => tracing_subscriber::fmt::layer().with_writer(Text(lines)).with_ansi(false).boxed(),
         LogFormat::Json => Json::new(move |line| append(&lines, line)).boxed(),
     };
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(targets));
+    let subscriber = tracing_subscriber::registry().with(layer).with(targets);
     subscriber.try_init().map_err(|error| error.to_string())?;
     Ok(guard)
 }

@@ -76,7 +76,7 @@ type Key = (&'static str, &'static str, Option<StatusCode>, &'static str);
 thread_local! {
     /// A handle costs a look-up by name and labels, which is more than what is done with it. Its labels bound how many
     /// there are: nothing in them is a client's choice, but a registry that the bindings know.
-    static HANDLES: RefCell<HashMap<Key, Handles>> = RefCell::default();
+    static HANDLES: RefCell<Vec<(Key, Handles)>> = RefCell::default();
     static REGISTRIES: RefCell<HashMap<RegistryName, OfRegistry>> = RefCell::default();
 }
 
@@ -84,8 +84,14 @@ pub(super) fn count(record: &Record) {
     let key = (record.kind, method(record), record.status, outcome(record));
     // A record that ends with its thread finds no handles any more and is not counted.
     let _ = HANDLES.try_with(|handles| {
-        let mut handles = handles.borrow_mut();
-        let handles = handles.entry(key).or_insert_with(|| Handles::of(key));
+        let mut all = handles.borrow_mut();
+        // There are few, and most pulls are like the one before: it is found first.
+        let at = all.iter().position(|(of, _)| *of == key).unwrap_or_else(|| {
+            all.push((key, Handles::of(key)));
+            all.len() - 1
+        });
+        all.swap(0, at);
+        let Some((_, handles)) = all.first() else { return };
         handles.requests.increment(1);
         handles.bytes.increment(record.sent);
         if let Some(first_byte) = record.first_byte {

@@ -1,6 +1,7 @@
 //! Links, from a repository to what it owns: asked for once for all who want to know, remembered for as long as
 //! [`Freshness`] allows.
 
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use dataproxy_cache::{Digest, OriginError, OriginErrorKind};
@@ -23,11 +24,19 @@ const COVERED_PATIENCE: Duration = Duration::from_secs(2);
 const UNREADABLE_COVER: Duration = Duration::from_secs(2);
 
 /// A link, wherever its registry is bound.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LinkKey {
     pub(super) location: Location,
     pub(super) repository: Repository,
     pub(super) claim: Claim,
+}
+
+/// Without the location, which tells few links apart and is long.
+impl Hash for LinkKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.repository.hash(state);
+        self.claim.hash(state);
+    }
 }
 
 impl LinkKey {
@@ -122,7 +131,18 @@ impl Links {
         {
             return entry.link();
         }
-        let known = known.and_then(|entry| entry.known);
+        // In a box: the state of a pull is moved a few times, and most pulls ask nobody.
+        Box::pin(self.ask(key, known.and_then(|entry| entry.known), holdings, cover, freshness)).await
+    }
+
+    async fn ask(
+        &self,
+        key: LinkKey,
+        known: Option<Known>,
+        holdings: &dyn Holdings,
+        cover: Duration,
+        freshness: &Freshness,
+    ) -> Result<Link, OriginError> {
         let ask = ask(holdings, &key, known, cover, freshness);
         let is_old = |entry: &Entry| !entry.is_current(cover);
         self.entries.entry_by_ref(&key).or_insert_with_if(ask, is_old).await.into_value().link()

@@ -1,8 +1,11 @@
 //! Blobs, whole and in parts.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use dataproxy_cache::fakes::{Fault, Gate};
 use dataproxy_cache::{Algorithm, Digest, OriginErrorKind};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 
 use crate::node::{Node, contoso, repository};
 
@@ -30,6 +33,15 @@ async fn a_blob_is_served_whole_with_all_its_headers() {
         assert_eq!(reply.header(name), Some(value), "{name}");
     }
     assert_eq!(reply.header("content-encoding"), None);
+}
+
+/// It is moved a few times on its way to the heap, and a node holds one for each request that waits.
+#[tokio::test]
+async fn the_state_of_a_pull_is_small() {
+    let node = Node::new().await;
+    let request = http::Request::get("/v2/").body(Empty::<Bytes>::new()).expect("a request");
+    let pull = Arc::clone(&node.puller).serve(request);
+    assert!(size_of_val(&pull) <= 3072, "{} bytes", size_of_val(&pull));
 }
 
 #[tokio::test]
