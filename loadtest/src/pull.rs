@@ -39,7 +39,7 @@ pub struct Job {
 
 /// Makes the pulls of one flow on one thread.
 ///
-/// Its pulls share a resolver, tokens, and, where the client keeps them for ever, connections. It is not `Send`: each pulling
+/// Its pulls share a resolver and, where the client keeps them for ever, connections and tokens. It is not `Send`: each pulling
 /// thread has its own, on a current-thread runtime.
 pub struct Puller {
     access: Arc<Access>,
@@ -128,6 +128,9 @@ impl Puller {
             Keeping::ForThePull { idle, idle_for } => Some(Pool::new(idle, idle_for)),
             Keeping::Never | Keeping::Always => None,
         };
+        // Each pull of a client gets rights of its own, and the registry's token server feels each.
+        let own_tokens = Tokens::default();
+        let tokens = if self.habits.keeping == Keeping::Always { &self.tokens } else { &own_tokens };
         let courier = Courier {
             dialer: &self.dialer,
             pool: own.as_ref().unwrap_or(&self.kept),
@@ -135,14 +138,8 @@ impl Puller {
             sink: seen.sink,
         };
         let repository = subject.repository();
-        let mut session = Session::new(
-            &self.access,
-            courier,
-            (&self.tokens, &self.places),
-            seen,
-            &subject.endpoint,
-            repository,
-        );
+        let mut session =
+            Session::new(&self.access, courier, (tokens, &self.places), seen, &subject.endpoint, repository);
         session.hurry = self.hurry;
         let manner = Manner { reading: &self.reading, layers_at_once: self.layers_at_once };
         match &subject.what {

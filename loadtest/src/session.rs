@@ -113,6 +113,7 @@ impl<'a> Session<'a> {
     /// Forgets connections and rights.
     pub(crate) fn begin_anew(&self) {
         self.courier.pool.clear();
+        self.tokens.forget();
         if self.access.token.is_none() {
             self.authorization.take();
         }

@@ -29,7 +29,8 @@ const LIFE: Duration = Duration::from_secs(60);
 /// A token is not used any more when it is about to end: a request that was under way would be refused.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// The tokens of a puller: one for each registry and scope, asked for by one pull while the others wait.
+/// Tokens, one for each registry and scope, asked for once while others wait: those of one pull, or of all pulls of a puller
+/// whose client keeps everything.
 #[derive(Default)]
 pub(crate) struct Tokens {
     slots: RefCell<HashMap<(Endpoint, String), Slot>>,
@@ -63,6 +64,11 @@ struct Granted {
 }
 
 impl Tokens {
+    /// Forgets all of them.
+    pub(crate) fn forget(&self) {
+        self.slots.borrow_mut().clear();
+    }
+
     /// What `Authorization` says from now on. `stale` is what the registry has just refused, if anything.
     #[expect(clippy::too_many_arguments, reason = "all of them are one pull's surroundings")]
     pub(crate) async fn authorization(

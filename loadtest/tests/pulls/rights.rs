@@ -8,7 +8,7 @@ use dataproxy_loadtest::phase::Phase;
 use dataproxy_loadtest::plan::Client;
 use tempfile::TempDir;
 
-use crate::image::{bytes, digest};
+use crate::image::{Image, bytes, digest};
 use crate::seen::{pull, puller, puller_with, reading, run};
 use crate::server::{Answer, Asked, Server};
 
@@ -93,6 +93,45 @@ fn a_token_is_fetched_for_a_challenge_and_timed() {
                 "{what}"
             );
         }
+    });
+}
+
+/// A registry that serves `image` to who shows the token of `realm`.
+async fn image_registry(realm: String, image: Image) -> Server {
+    Server::start(move |asked, _| {
+        if asked.field("Authorization") == Some("Bearer good") {
+            return image.answer(asked);
+        }
+        Answer::new(401, b"")
+            .with("WWW-Authenticate", &format!("Bearer realm=\"{realm}\",service=\"contoso\""))
+    })
+    .await
+}
+
+#[test]
+fn each_pull_of_a_client_costs_the_token_server_what_it_costs_it_in_truth() {
+    run(async {
+        // containerd resolves by one authorizer and fetches by another.
+        for (client, tokens) in [(Client::Docker, 1), (Client::Containerd, 2), (Client::ContainersImage, 1)] {
+            let issuer =
+                Server::start(|_, _| Answer::new(200, br#"{"token":"good","expires_in":300}"#)).await;
+            let server = image_registry(issuer.url("/token"), Image::new(&[1000, 2000, 3000])).await;
+            let puller = puller(client, reading());
+            for _ in 0..2 {
+                let (finished, seen) = pull(&puller, &server.url("/contoso/app:v1")).await;
+                assert_eq!(finished.outcome, Outcome::Ok, "{client:?}: {:?}", finished.failure);
+                assert_eq!(seen.of(Phase::Token), vec![Outcome::Ok; tokens], "{client:?}");
+            }
+            assert_eq!(issuer.asked().len(), 2 * tokens, "{client:?}");
+        }
+        // Who keeps its connections for ever keeps its tokens too.
+        let issuer = Server::start(|_, _| Answer::new(200, br#"{"token":"good","expires_in":300}"#)).await;
+        let server = image_registry(issuer.url("/token"), Image::new(&[1000])).await;
+        let puller = puller(Client::Plain, reading());
+        for _ in 0..2 {
+            assert_eq!(pull(&puller, &server.url("/contoso/app:v1")).await.0.outcome, Outcome::Ok);
+        }
+        assert_eq!(issuer.asked().len(), 1);
     });
 }
 
