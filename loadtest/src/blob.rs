@@ -76,6 +76,14 @@ impl<'a> Download<'a> {
         self.at
     }
 
+    /// Whether all came that whoever names the blob says it has, though the coding of its body was cut before its end. Then
+    /// containerd asks for nothing more: its reader of what lies behind the last byte is an empty one.
+    pub(crate) fn is_all_there(&mut self) -> bool {
+        let all = self.blob.size.is_some_and(|size| self.at >= size);
+        self.resumed |= all;
+        all
+    }
+
     /// Forgets what came.
     pub(crate) fn start_over(&mut self) {
         self.at = 0;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// All bytes came, and their digest is the one that was asked for (where hashing is on).
     Ok,
-    /// As `Ok`, after a body was cut and the rest was asked for by range, as the client does.
+    /// As `Ok`, after a body was cut: the rest was asked for by range, as the client does, or no byte of it was missing.
     Resumed,
     /// No connection could be made: refused, unreachable, or the name has no address.
     Refused,

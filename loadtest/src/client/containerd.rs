@@ -127,6 +127,9 @@ pub(super) async fn blob(session: &Session<'_>, blob: &Blob<'_>) -> Result<Outco
         };
         let Err(Stopped { failure, cut, .. }) = attempt else { return download.judge() };
         if cut && failure.outcome == Outcome::Short {
+            if download.is_all_there() {
+                return download.judge();
+            }
             cuts = if download.at() > before { 1 } else { cuts + 1 };
             if cuts > CUTS_AT_ONE_PLACE {
                 return Err(failure);

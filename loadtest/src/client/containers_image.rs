@@ -96,6 +96,7 @@ async fn back_off(session: &Session<'_>, failure: &Failure, retry_after: Option<
 pub(super) async fn blob(session: &Session<'_>, blob: &Blob<'_>) -> Result<Outcome, Failure> {
     let mut download = Download::new(session, blob);
     let (mut sends, mut last): (u32, Option<(u64, Instant)>) = (1, None);
+    let mut cut: Option<Failure> = None;
     loop {
         let Err(stopped) = download.attempt(WholeAgain::Refuse).await else { return download.judge() };
         let failure = stopped.failure;
@@ -103,6 +104,11 @@ pub(super) async fn blob(session: &Session<'_>, blob: &Blob<'_>) -> Result<Outco
             back_off(session, &failure, stopped.error.retry_after, sends).await;
             sends += 1;
             continue;
+        }
+        // What it reports is the cut; that the rest was not to be had is a remark.
+        if let Some(cut) = cut.take().filter(|_| !stopped.cut) {
+            let detail = format!("{}; when the rest was asked for: {}", cut.detail, failure.detail);
+            return Err(Failure { detail, ..cut });
         }
         let is_worth_it =
             last.is_none_or(|(at, when)| download.at() - at >= PROGRESS || when.elapsed() >= SINCE_LAST);
@@ -112,5 +118,6 @@ pub(super) async fn blob(session: &Session<'_>, blob: &Blob<'_>) -> Result<Outco
         }
         session.pause(&failure, RECONNECT).await;
         last = Some((download.at(), Instant::now()));
+        cut = Some(failure);
     }
 }

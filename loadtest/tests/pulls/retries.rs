@@ -101,6 +101,57 @@ fn containerd_fails_at_a_reset_and_at_a_body_that_ends_by_itself() {
     });
 }
 
+/// Pulls an image whose one layer comes whole, in chunks, and is cut before the last chunk of no bytes.
+async fn cut_before_the_last_chunk(client: Client) -> (Finished, Vec<Option<String>>) {
+    let image = Image::new(&[100_000]);
+    let path = image.path(&image.layers[0]);
+    let layer = path.clone();
+    let server = Server::start(move |asked, _| {
+        let answer = image.answer(asked);
+        let is_whole = asked.what().ends_with(&layer) && asked.field("Range").is_none();
+        if is_whole { answer.chunked_without_end(&[7000]) } else { answer }
+    })
+    .await;
+    let puller = puller(client, reading()).in_a_hurry(NonZeroU32::new(1000).expect("not 0"));
+    let (finished, _) = pull(&puller, &server.url("/contoso/app:v1")).await;
+    let asked = server.asked();
+    let of_layer = asked.iter().filter(|asked| asked.what().ends_with(&path));
+    (finished, of_layer.map(|asked| asked.field("Range").map(str::to_owned)).collect())
+}
+
+#[test]
+fn a_cut_between_the_last_byte_and_the_last_chunk_is_borne_by_containerd_alone() {
+    run(async {
+        // The size is the manifest's, so that there is nothing left to ask for.
+        let (finished, ranges) = cut_before_the_last_chunk(Client::Containerd).await;
+        assert_eq!((finished.outcome, finished.resumes), (Outcome::Resumed, 0), "{:?}", finished.failure);
+        assert_eq!(ranges, [None]);
+        // These ask for the bytes behind the last one, and the 416 ends it.
+        let (finished, ranges) = cut_before_the_last_chunk(Client::ContainersImage).await;
+        assert_eq!(finished.outcome, Outcome::Short, "{:?}", finished.failure);
+        assert!(finished.failure.is_some_and(|failure| failure.detail.contains("status 416")));
+        assert_eq!(ranges, [None, rest(100_000)]);
+        let (finished, ranges) = cut_before_the_last_chunk(Client::Docker).await;
+        assert_eq!(finished.outcome, Outcome::Status, "{:?}", finished.failure);
+        assert_eq!(ranges, [None, rest(100_000), rest(100_000)]);
+        let (finished, ranges) = cut_before_the_last_chunk(Client::Plain).await;
+        assert_eq!((finished.outcome, ranges.len()), (Outcome::Short, 1), "{:?}", finished.failure);
+    });
+}
+
+#[test]
+fn containerd_asks_for_the_rest_of_a_blob_whose_size_nobody_has_said() {
+    run(async {
+        let Tried { finished, ranges, .. } = tried(Client::Containerd, |asked, body, before| {
+            let answer = Answer::file(asked, body);
+            if before == 0 { answer.chunked_without_end(&[70_000]) } else { answer }
+        })
+        .await;
+        assert_eq!(finished.outcome, Outcome::Status, "{:?}", finished.failure);
+        assert_eq!(ranges, [None, rest(SIZE)]);
+    });
+}
+
 #[test]
 fn another_range_than_was_asked_for_is_a_protocol_fault() {
     run(async {

@@ -77,6 +77,9 @@ impl Answer {
     /// The whole of `body`, or what the request's range wants of it.
     pub(crate) fn file(asked: &Asked, body: &[u8]) -> Self {
         let Some(range) = asked.field("Range") else { return Self::new(200, body) };
+        if asked.from() == Some(body.len()) {
+            return Self::new(416, b"").with("Content-Range", &format!("bytes */{}", body.len()));
+        }
         let (first, last) =
             range.strip_prefix("bytes=").and_then(|range| range.split_once('-')).expect("a range");
         let first: usize = first.parse().expect("a first byte");
@@ -96,6 +99,15 @@ impl Answer {
         let end = self.head.find("Content-Length").expect("a length");
         self.head.truncate(end);
         self.with("Content-Length", &length.to_string())
+    }
+
+    /// The body in chunks, all of it, and FIN in place of the last chunk.
+    pub(crate) fn chunked_without_end(self, sizes: &[usize]) -> Self {
+        let mut chunked = self.chunked(sizes);
+        let kept = chunked.pieces.len() - 2;
+        chunked.pieces.truncate(kept);
+        chunked.then = Then::Fin;
+        chunked
     }
 
     /// The body in chunks of these sizes, over and over.
