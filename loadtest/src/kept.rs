@@ -6,6 +6,9 @@ use crate::wire::{Head, Intake, Taker};
 /// The most that is kept of a body; distribution and ACR allow a manifest 4 MiB.
 pub(crate) const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
+/// What is kept of an error's body: its code is all that is told of it.
+pub(crate) const ERROR_BYTES: usize = 16 * 1024;
+
 /// An answer, and what of its head somebody asks for.
 pub(crate) struct Kept<'a> {
     /// Counts what comes, where it is a manifest.
@@ -58,6 +61,9 @@ impl Taker for Kept<'_> {
     fn head(&mut self, head: &Head<'_>) -> Intake {
         let owned = |name: &str| head.field(name).map(str::to_owned);
         self.status = head.status;
+        if !(200..300).contains(&head.status) {
+            self.most = ERROR_BYTES;
+        }
         self.length = head.length;
         self.digest = owned("docker-content-digest");
         self.media_type = head.field("content-type").map(bare_type);

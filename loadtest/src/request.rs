@@ -1,5 +1,6 @@
 //! One request on one connection, as a client sends it.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use crate::habits::{Habits, Keeping};
@@ -157,6 +158,9 @@ impl Courier<'_> {
     }
 }
 
+/// The most characters of what came that a sentence repeats: a server may say 4 MiB where a word is expected.
+const TOLD: usize = 300;
+
 /// The sentence of a failure: what was asked, of whom, and what came. A query is left out, as it may hold a signature.
 pub(crate) fn failure(
     outcome: Outcome,
@@ -167,7 +171,15 @@ pub(crate) fn failure(
     what: &str,
 ) -> Failure {
     let (path, query) = path.split_once('?').map_or((path, ""), |(path, _)| (path, "?…"));
-    let detail =
-        format!("{} {}://{}{path}{query}: {what}", method.as_str(), endpoint.scheme(), endpoint.authority());
+    let (method, scheme, authority) = (method.as_str(), endpoint.scheme(), endpoint.authority());
+    let (path, what) = (short(path), short(what));
+    let detail = format!("{method} {scheme}://{authority}{path}{query}: {what}");
     Failure { outcome, status, detail }
+}
+
+fn short(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(TOLD) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
 }

@@ -4,16 +4,13 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::Stopped;
-use crate::kept::{error_code, problem};
+use crate::kept::{ERROR_BYTES, error_code, problem};
 use crate::outcome::{Failure, Outcome};
 use crate::phase::Phase;
 use crate::request::Method;
 use crate::seen::{Seen, Timed};
 use crate::session::Session;
 use crate::wire::{Head, Intake, Taker};
-
-/// What is kept of an error's body.
-const ERROR_BYTES: usize = 16 * 1024;
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -213,7 +210,7 @@ impl<'b, 's> Body<'b, 's> {
                 range.first, range.last
             )));
         }
-        let length = range.last - range.first + 1;
+        let length = (range.last - range.first).saturating_add(1);
         if let Some(other) = head.length.filter(|other| *other != length) {
             return Err(Wrong::Answer(format!(
                 "its Content-Length is {other} and its Content-Range has {length} bytes"
@@ -296,9 +293,13 @@ impl Taker for Body<'_, '_> {
         }
         match (self.span, self.expected()) {
             // The rest of a chunk's answer belongs to other requests.
-            (Span::Chunk { .. }, Some(expected)) => expected.saturating_sub(self.came) + self.skip,
+            (Span::Chunk { .. }, Some(expected)) => {
+                expected.saturating_sub(self.came).saturating_add(self.skip)
+            }
             // One byte more shows that too many come.
-            (_, Some(expected)) => (expected + 1).saturating_sub(self.came).saturating_add(self.skip),
+            (_, Some(expected)) => {
+                expected.saturating_add(1).saturating_sub(self.came).saturating_add(self.skip)
+            }
             (_, None) => u64::MAX,
         }
     }

@@ -226,6 +226,64 @@ fn a_manifest_that_is_not_the_one_that_was_asked_for_is_a_wrong_digest() {
 }
 
 #[test]
+fn sizes_and_ranges_at_the_end_of_numbers_are_faults_like_others() {
+    run(async {
+        for chunk in [None, Some(1000)] {
+            let (layer, config) = (digest(b"x"), b"{}");
+            let named = |digest: &str, size: u64| serde_json::json!({ "digest": digest, "size": size });
+            let layers = [named(&layer, u64::MAX)];
+            let manifest = serde_json::json!({ "config": named(&digest(config), 2), "layers": layers });
+            let manifest = manifest.to_string().into_bytes();
+            let server = Server::start(move |asked, _| match asked.what() {
+                what if what.contains("/manifests/") => Answer::new(200, &manifest)
+                    .with("Docker-Content-Digest", &digest(&manifest))
+                    .with("Content-Type", "application/vnd.oci.image.manifest.v1+json"),
+                what if what.ends_with(&layer) => match asked.from() {
+                    None => Answer::new(200, b"x").until_close(),
+                    Some(from) => {
+                        let range = format!("bytes {from}-{}/{}", u64::MAX - 1, u64::MAX);
+                        Answer::new(206, b"x").until_close().with("Content-Range", &range)
+                    }
+                },
+                _ => Answer::new(200, config),
+            })
+            .await;
+            let reading = Reading { chunk, ..reading() };
+            let (finished, _) =
+                pull(&puller(Client::Containerd, reading), &server.url("/contoso/app:v1")).await;
+            assert_eq!(finished.outcome, Outcome::Short, "{chunk:?}: {:?}", finished.failure);
+        }
+        let server = Server::start(|_, _| {
+            Answer::new(206, b"x").until_close().with("Content-Range", &format!("bytes 0-{}/*", u64::MAX))
+        })
+        .await;
+        let puller = puller(Client::Containerd, Reading { chunk: Some(1000), ..reading() });
+        let path = format!("/v2/contoso/app/blobs/{}", digest(b"x"));
+        let (finished, _) = pull(&puller, &server.url(&path)).await;
+        assert_eq!(finished.outcome, Outcome::Short, "{:?}", finished.failure);
+    });
+}
+
+#[test]
+fn what_a_server_says_at_length_is_told_in_short() {
+    run(async {
+        let long = "x".repeat(3_000_000);
+        for body in [format!("\"{long}\""), format!("{{\"mediaType\":\"{long}\"}}")] {
+            let server = Server::start(move |_, _| Answer::new(200, body.as_bytes())).await;
+            let (finished, _) = pull(&puller(Client::Plain, reading()), &server.url("/contoso/app:v1")).await;
+            let failure = finished.failure.expect("it fails");
+            assert_eq!(failure.outcome, Outcome::Protocol);
+            assert!(failure.detail.chars().count() < 500, "{} characters", failure.detail.chars().count());
+        }
+        // Of an error no more is read than may hold its code.
+        let server = Server::start(|_, _| Answer::new(500, &vec![b' '; 3_000_000])).await;
+        let (finished, seen) = pull(&puller(Client::Plain, reading()), &server.url("/contoso/app:v1")).await;
+        assert_eq!(finished.outcome, Outcome::Status);
+        assert!(seen.received.get() < 200_000, "{}", seen.received.get());
+    });
+}
+
+#[test]
 fn a_server_that_says_nothing_more_is_a_timeout_in_every_phase_under_way() {
     run(async {
         let reading = || Reading { timeout: Duration::from_millis(200), ..reading() };
