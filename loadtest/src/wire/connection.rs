@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWriteExt, Interest, ReadBuf};
@@ -66,6 +66,26 @@ impl Connection {
             self.read_body(sent.rate, &mut answer, taker).await?;
         }
         Ok(answer.leaves_reusable())
+    }
+
+    /// Whether nothing has come since its last answer: no end, and no bytes that nobody asked for, which would be taken for the
+    /// next answer (a 408, say, of a server that closes what is idle). Looks at what the runtime has heard so far.
+    pub(super) fn is_quiet(&self) -> bool {
+        let (stream, plain) = match &self.stream {
+            Stream::Plain(stream) => (stream, true),
+            Stream::Tls(stream) => (stream.get_ref().0, false),
+        };
+        let mut nobody = Context::from_waker(Waker::noop());
+        if stream.poll_read_ready(&mut nobody).is_pending() {
+            return true;
+        }
+        let mut byte = [0];
+        match recv(stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => false,
+            // What TLS says to itself, such as a session ticket, is no answer.
+            Ok(_) => !plain,
+            Err(error) => error == rustix::io::Errno::WOULDBLOCK,
+        }
     }
 
     async fn read_body(

@@ -90,7 +90,7 @@ pub(super) fn read<R>(
     let status = response.code.unwrap_or_default();
     let fields = &*response.headers;
     let (mut length, mut chunked) = (None, false);
-    let mut keeps_alive = response.version == Some(1);
+    let (mut closes, mut keeps) = (false, response.version == Some(1));
     for field in fields {
         if field.name.eq_ignore_ascii_case("content-length") {
             let value = str::from_utf8(field.value).ok().and_then(|value| decimal(value.trim()));
@@ -113,7 +113,8 @@ pub(super) fn read<R>(
                     .split(|byte| *byte == b',')
                     .any(|one| one.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
             };
-            keeps_alive = !says("close") && (keeps_alive || says("keep-alive"));
+            closes |= says("close");
+            keeps |= says("keep-alive");
         }
     }
     // The transfer coding overrides a length (RFC 9112, 6.3).
@@ -124,7 +125,7 @@ pub(super) fn read<R>(
         Some(length) => Ends::AfterBytes(length),
         None => Ends::WithConnection,
     };
-    let manner = Manner { status, ends, keeps_alive: keeps_alive && ends != Ends::WithConnection };
+    let manner = Manner { status, ends, keeps_alive: keeps && !closes && ends != Ends::WithConnection };
     Ok(Some((count, show(&Head { status, length, fields }, manner))))
 }
 
@@ -154,6 +155,11 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", false, (Ends::AfterBytes(5), true)),
             (
                 "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nConnection: x, Close\r\n\r\n",
+                false,
+                (Ends::AfterBytes(5), false),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n",
                 false,
                 (Ends::AfterBytes(5), false),
             ),
