@@ -260,7 +260,7 @@ impl<'a> Realm<'a> {
 }
 
 /// `application/x-www-form-urlencoded`, as Go writes it.
-fn encode<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn encode<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = String::new();
     for (name, value) in pairs {
         if !text.is_empty() {

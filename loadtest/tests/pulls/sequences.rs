@@ -231,14 +231,15 @@ fn a_mirror_is_asked_with_ns_and_its_ping_without() {
         let image = Image::new(&[1000]);
         let server = Server::start(move |asked, _| image.answer(asked)).await;
         let options = dataproxy_loadtest::access::AccessOptions {
-            ns: Some("docker.io".to_owned()),
+            // Written as Go writes a query.
+            ns: Some("docker.io:443".to_owned()),
             ..Default::default()
         };
         let puller = crate::seen::puller_with(&options, Client::Docker, reading());
         let (finished, _) = pull(&puller, &server.url("/contoso/app:v1")).await;
         assert_eq!(finished.outcome, Outcome::Ok, "{:?}", finished.failure);
         for what in server.whats() {
-            assert_eq!(what.ends_with("?ns=docker.io"), what != "GET /v2/", "{what}");
+            assert_eq!(what.ends_with("?ns=docker.io%3A443"), what != "GET /v2/", "{what}");
         }
     });
 }
