@@ -13,6 +13,8 @@ pub trait Sink {
     fn request(&self);
     /// A connection was opened.
     fn connection(&self);
+    /// A connection could not be opened for want of something of this machine: a port, a file, memory.
+    fn starved(&self) {}
     /// Bytes of a body arrived (blobs and manifests; not heads, not TLS framing).
     fn received(&self, bytes: u64);
     /// The pull ended.

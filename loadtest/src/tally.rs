@@ -173,6 +173,10 @@ impl Sink for PullSink<'_> {
         self.saw(false, Some(Waiting::NextStep), |counts| counts.connections += 1);
     }
 
+    fn starved(&self) {
+        self.saw(false, None, |counts| counts.starved += 1);
+    }
+
     fn received(&self, bytes: u64) {
         let now = Instant::now();
         self.saw(true, Some(Waiting::Body), |counts| counts.received(now, bytes));

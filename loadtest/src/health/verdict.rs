@@ -13,6 +13,8 @@ pub(crate) struct Seen {
     /// Pulls that were held back at the bound of pulls under way, and the bound.
     pub(crate) held_back: u64,
     pub(crate) most_under_way: usize,
+    /// Connections that could not be opened for want of something of this machine.
+    pub(crate) starved: u64,
     /// Files that this process may open.
     pub(crate) file_limit: u64,
     /// Whether servers were watched.
@@ -80,6 +82,13 @@ pub(super) fn bottlenecks(
             "{} pulls waited to be started, since {} were under way (--most-under-way); their latencies count from their \
              intended starts",
             seen.held_back, seen.most_under_way
+        ));
+    }
+    if seen.starved > 0 {
+        found.push(format!(
+            "{} connections could not be opened, as this machine had no port, file or memory left for them (the failures say \
+             which): they count as refused, and no server refused them",
+            seen.starved
         ));
     }
     if files as f64 > 0.9 * seen.file_limit as f64 {
@@ -161,6 +170,10 @@ mod tests {
         let lagging = Client { timer_lag: summary(0.0, 0.005), ..Client::default() };
         check(one(&lagging, (0, 0), 0.0, 0, &seen()), &["5.0 ms late"]);
         check(one(&none, (0, 0), 0.0, 0, &Seen { held_back: 7, ..seen() }), &["7 pulls", "since 100"]);
+        check(
+            one(&none, (0, 0), 0.0, 0, &Seen { starved: 7, ..seen() }),
+            &["7 connections", "no server refused"],
+        );
         check(one(&none, (0, 0), 0.0, 950, &seen()), &["950", "of 1000"]);
         let others = Client { other_cores: 1.5, ..Client::default() };
         check(one(&others, (0, 0), 0.0, 0, &seen()), &["1.5 of 4 cores"]);

@@ -208,6 +208,7 @@ fn seen(
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
         flows: of_flows.collect(),
         held_back: running.held_back(),
+        starved: flows.iter().map(|state| state.counted.starved).sum(),
         most_under_way: options.most_under_way,
         file_limit,
         watched,

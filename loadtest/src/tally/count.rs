@@ -30,6 +30,8 @@ pub(crate) struct Counts {
     pub(crate) bytes: u64,
     pub(crate) requests: u64,
     pub(crate) connections: u64,
+    /// Connections that this machine had nothing left for.
+    pub(crate) starved: u64,
     pub(crate) resumes: u64,
     /// The end of the last pull that ended.
     pub(crate) last_end: Option<Instant>,
@@ -52,6 +54,7 @@ impl Counts {
             bytes: 0,
             requests: 0,
             connections: 0,
+            starved: 0,
             resumes: 0,
             last_end: None,
             lateness: empty.clone(),
@@ -125,6 +128,7 @@ impl Counts {
         self.bytes += other.bytes;
         self.requests += other.requests;
         self.connections += other.connections;
+        self.starved += other.starved;
         self.resumes += other.resumes;
         self.last_end = self.last_end.max(other.last_end);
         self.lateness.add(&other.lateness);

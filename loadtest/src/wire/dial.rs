@@ -72,6 +72,9 @@ impl Dialer {
                 Err(fault) => last = fault,
             }
         }
+        if last.starved {
+            sink.starved();
+        }
         Err(last)
     }
 
@@ -79,7 +82,8 @@ impl Dialer {
         match tokio::time::timeout(self.connect_within, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => {
-                Err(Fault::new(Outcome::Refused, format!("no connection to {address}: {error}")))
+                let fault = Fault::new(Outcome::Refused, format!("no connection to {address}: {error}"));
+                Err(Fault { starved: is_starved(&error), ..fault })
             }
             Err(_) => {
                 let what = format!("no connection to {address} within {} s", self.connect_within.as_secs());
@@ -104,6 +108,13 @@ impl Dialer {
             }
         }
     }
+}
+
+/// No local port is free, or no file, or no memory.
+fn is_starved(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let wants = [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    wants.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, Fault> {

@@ -14,11 +14,13 @@ pub(crate) struct Fault {
     pub(crate) what: Cow<'static, str>,
     /// Not a byte of an answer came: on a connection that was kept, the request may be sent again (RFC 9112, 9.3.1).
     pub(crate) unanswered: bool,
+    /// It failed for want of something of this machine (a port, a file, memory), and the server has no part in it.
+    pub(crate) starved: bool,
 }
 
 impl Fault {
     pub(crate) fn new(outcome: Outcome, what: impl Into<Cow<'static, str>>) -> Self {
-        Self { outcome, what: what.into(), unanswered: false }
+        Self { outcome, what: what.into(), unanswered: false, starved: false }
     }
 
     pub(crate) fn protocol(what: impl Into<Cow<'static, str>>) -> Self {

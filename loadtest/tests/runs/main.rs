@@ -100,6 +100,17 @@ fn a_run_in_which_nothing_comes_any_more_is_ended_and_says_what_is_waited_for() 
 }
 
 #[test]
+fn connections_that_this_machine_has_no_files_for_are_not_blamed_on_the_server() {
+    let server = Server::start(Scripted { answers: 0, stall: None, ..stalling() });
+    let arguments =
+        ["--burst", "200", "--duration", "1h", "--stall-after", "500ms", "--client", "plain", "--no-check"];
+    let (code, report) = Program::pull_with_files(60, &server.url(), &arguments).ended();
+    assert_eq!(code, 1);
+    assert!(report.pulls("refused") >= 100, "{report:?}");
+    assert!(report.bottlenecks().contains("no server refused them"), "{}", report.bottlenecks());
+}
+
+#[test]
 fn the_check_asks_for_no_blob_and_finds_what_is_unreachable() {
     let server = Server::start(Scripted { stall: None, ..stalling() });
     let (code, report) = Program::pull(&server.url(), &["--burst", "3", "--client", "plain"]).ended();

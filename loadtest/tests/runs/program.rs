@@ -18,8 +18,20 @@ pub(crate) struct Report(Value);
 
 impl Program {
     pub(crate) fn pull(subject: &str, arguments: &[&str]) -> Self {
+        Self::start(Command::new(env!("CARGO_BIN_EXE_loadtest")), subject, arguments)
+    }
+
+    /// As `pull`, and it may open so many files.
+    pub(crate) fn pull_with_files(files: u32, subject: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_loadtest")]);
+        Self::start(command, subject, arguments)
+    }
+
+    fn start(mut command: Command, subject: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let child = Command::new(env!("CARGO_BIN_EXE_loadtest"))
+        let child = command
             .args(["pull", subject, "--quiet", "--json"])
             .arg(folder.path().join("run.json"))
             .args(arguments)
@@ -85,6 +97,11 @@ impl Report {
 
     pub(crate) fn text(&self, name: &str) -> &str {
         self.0[name].as_str().unwrap_or_default()
+    }
+
+    /// Why the client may have been the limit.
+    pub(crate) fn bottlenecks(&self) -> String {
+        self.0["client"]["bottlenecks"].to_string()
     }
 
     /// The worst lag of the program's own timers, seconds.
