@@ -91,6 +91,14 @@ impl Scenario {
         table.try_into().map_err(broken)
     }
 
+    /// The commands of its events as they are written, for a report: what fills them may be secret.
+    pub(crate) fn commands(&self) -> Vec<String> {
+        let table: toml::Table = self.text.parse().unwrap_or_default();
+        let events = table.get("event").and_then(toml::Value::as_array);
+        let run = |event: &toml::Value| event.get("run").and_then(toml::Value::as_str).map(str::to_owned);
+        events.into_iter().flatten().filter_map(run).collect()
+    }
+
     fn fill(
         &self,
         value: &mut toml::Value,

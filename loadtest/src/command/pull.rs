@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::running::{CommandError, Process, Results, Target, ended, execute};
+use super::running::{CommandError, Line, Process, Results, Target, ended, execute};
 use crate::plan::{Client, Flow, Limit, Measure, Plan, Popularity};
 use crate::workload::Weighted;
 use reading::ReadingOptions;
@@ -73,7 +73,8 @@ impl Options {
     fn run(&self, arguments: &[OsString]) -> Result<bool, CommandError> {
         let given = self.target.subjects()?;
         let plan = self.plan(&given)?;
-        execute(plan, &given, &self.target, &self.process, &self.results, arguments)
+        let line = Line { arguments, commands: &[] };
+        execute(plan, &given, &self.target, &self.process, &self.results, &line)
     }
 
     fn plan(&self, given: &[Weighted]) -> Result<Plan, CommandError> {

@@ -82,6 +82,13 @@ pub(crate) struct Results {
     quiet: bool,
 }
 
+/// What a report says of how the run was started.
+pub(crate) struct Line<'a> {
+    pub(crate) arguments: &'a [OsString],
+    /// The commands of the plan's events as their scenario has them, before `--set` filled them.
+    pub(crate) commands: &'a [String],
+}
+
 /// Why a command came to no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommandError {
@@ -154,7 +161,7 @@ pub(crate) fn execute(
     target: &Target,
     process: &Process,
     results: &Results,
-    arguments: &[OsString],
+    line: &Line<'_>,
 ) -> Result<bool, CommandError> {
     let most_under_way = process.most_under_way as usize;
     let prepared = Prepared::new(plan, given, most_under_way)?;
@@ -171,11 +178,12 @@ pub(crate) fn execute(
         most_under_way,
         watched: results.server_pid.clone(),
         metrics: results.metrics.clone(),
-        command: without_secrets(arguments),
+        command: without_secrets(line.arguments),
         live: live::live(results.quiet).map(|live| live as Box<dyn Live>),
         stop,
     };
-    let report = prepared.run(&pullers, &mut options)?;
+    let mut report = prepared.run(&pullers, &mut options)?;
+    hide_secrets(&mut report.plan, line.commands);
     outputs.write(&report)?;
     if !results.quiet {
         // A reader that has seen enough has not made the run fail.
@@ -204,6 +212,18 @@ fn without_secrets(arguments: &[OsString]) -> Vec<String> {
     command
 }
 
+/// As `without_secrets`, in the plan: a report that is shown to others must not say more than its command line.
+fn hide_secrets(plan: &mut Plan, commands: &[String]) {
+    for (event, written) in plan.events.iter_mut().zip(commands) {
+        event.run.clone_from(written);
+    }
+    for subject in plan.flows.iter_mut().flat_map(|flow| &mut flow.subjects) {
+        if let Some((before, _)) = subject.split_once('?') {
+            *subject = format!("{before}?…");
+        }
+    }
+}
+
 fn name_of(set: &str) -> String {
     let name = set.split('=').next().unwrap_or_default();
     format!("{name}=…")
@@ -226,5 +246,30 @@ mod tests {
         ];
         let shown = without_secrets(&arguments.map(OsString::from));
         assert_eq!(shown, ["loadtest", "--set", "drain=…", "--set=b=…", "http://h/a?…", "--seed", "3"]);
+    }
+
+    #[test]
+    fn nor_does_the_plan_in_it() {
+        let text = "
+            title = 't'
+            [[flow]]
+            name = 'f'
+            subjects = ['http://h/a?sig=secret', 'http://h/b']
+            arrivals = { kind = 'burst', pulls = 1 }
+            [[event]]
+            at = '1s'
+            name = 'drain'
+            run = 'curl -H {{token}} http://h/drain'
+        ";
+        let file = tempfile::NamedTempFile::with_suffix(".toml").expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        let scenario =
+            crate::scenario::Scenario::find(&file.path().display().to_string()).expect("a scenario");
+        let set = [("token".to_owned(), "secret".to_owned())].into();
+        let mut plan = scenario.plan(&set).expect("a plan");
+        assert_eq!(plan.events[0].run, "curl -H secret http://h/drain");
+        hide_secrets(&mut plan, &scenario.commands());
+        assert_eq!(plan.events[0].run, "curl -H {{token}} http://h/drain");
+        assert_eq!(plan.flows[0].subjects, ["http://h/a?…", "http://h/b"]);
     }
 }

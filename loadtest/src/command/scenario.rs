@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::running::{CommandError, Process, Results, Target, ended, execute};
+use super::running::{CommandError, Line, Process, Results, Target, ended, execute};
 use crate::plan::Plan;
 use crate::scenario::{BUILT_IN, ScaleError, Scenario, ScenarioError, scale_rates, stretch_to};
 
@@ -102,13 +102,15 @@ fn about(text: &str) -> String {
 
 impl RunArguments {
     fn run(&self, arguments: &[OsString]) -> Result<bool, CommandError> {
-        let plan = self.plan()?;
-        execute(plan, &self.target.subjects()?, &self.target, &self.process, &self.results, arguments)
+        let scenario = Scenario::find(&self.name)?;
+        let line = Line { arguments, commands: &scenario.commands() };
+        let (plan, given) = (self.plan(&scenario)?, self.target.subjects()?);
+        execute(plan, &given, &self.target, &self.process, &self.results, &line)
     }
 
-    fn plan(&self) -> Result<Plan, CommandError> {
+    fn plan(&self, scenario: &Scenario) -> Result<Plan, CommandError> {
         let set: BTreeMap<String, String> = self.change.set.iter().cloned().collect();
-        let mut plan = Scenario::find(&self.name)?.plan(&set)?;
+        let mut plan = scenario.plan(&set)?;
         if let Some(duration) = self.change.duration {
             stretch_to(&mut plan, duration)?;
         }
@@ -150,15 +152,18 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct Arguments {
         #[command(subcommand)]
         options: Options,
     }
 
     fn plan(arguments: &[&str]) -> Result<Plan, String> {
-        let line = Line::try_parse_from(["scenario", "run"].iter().chain(arguments));
-        match line.map_err(|error| error.to_string())?.options {
-            Options::Run(run) => run.plan().map_err(|error| error.to_string()),
+        let parsed = Arguments::try_parse_from(["scenario", "run"].iter().chain(arguments));
+        match parsed.map_err(|error| error.to_string())?.options {
+            Options::Run(run) => {
+                let scenario = Scenario::find(&run.name).map_err(|error| error.to_string())?;
+                run.plan(&scenario).map_err(|error| error.to_string())
+            }
             _ => panic!("run"),
         }
     }
@@ -207,6 +212,6 @@ mod tests {
     #[test]
     fn the_options_are_consistent() {
         use clap::CommandFactory;
-        Line::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }
