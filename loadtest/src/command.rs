@@ -15,11 +15,15 @@ use clap::{Parser, Subcommand};
 
 /// Measures pulls against any container registry: latency from the intended start, outcomes, and what it cost the server.
 #[derive(Debug, Parser)]
-#[command(name = "loadtest", version)]
+#[command(name = "loadtest", version, after_help = EXIT_CODES)]
 struct Options {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 passed, 1 a limit was broken, something got worse, or the run was interrupted and its report written,
+2 wrong input, 3 the target or a program that is needed is not there, 130 interrupted a second time.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
