@@ -12,7 +12,7 @@ use crate::report::compare::{self, Named, compare};
 /// Compares runs by their JSON reports: percentiles, rates, failures and the servers' CPU, each with its spread. Exits with 1
 /// if anything is worse, and 2 if the runs cannot be read or compared.
 ///
-/// A difference is shown if it is larger than the threshold and than the spread of both sides. Three runs or more on each
+/// A difference is shown if it is larger than the threshold and than the spread of both sides. Five runs or more on each
 /// side say much more than one.
 #[derive(Debug, Args)]
 #[command(override_usage = "loadtest compare [OPTIONS] BASE.json NEW.json\n       \

@@ -3,7 +3,8 @@
 //! A difference is shown only if it is larger than the threshold *and* the two sides' intervals do not touch. The interval
 //! of a side is:
 //!
-//! - of three runs or more: from the least to the greatest of them;
+//! - of five runs or more: from the least to the greatest of them; of three or four somewhat more than that, since so few lie
+//!   apart by chance too often;
 //! - of one run: a 99 % interval of its own, see `spread.rs`; of two runs: from the lowest to the highest end of both;
 //! - none, where a single run cannot say: then the number is shown and not judged.
 //!
@@ -78,7 +79,7 @@ pub struct Compared {
 /// One side of a number.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Side {
-    /// The median of its runs.
+    /// The median of its runs; of a count that is no matter of chance the most.
     pub value: f64,
     /// Each run.
     pub runs: Vec<f64>,
@@ -180,6 +181,11 @@ fn side(runs: &[Vec<Measured>], wanted: &Measured) -> Option<Side> {
         .collect();
     let found = found?;
     let values: Vec<f64> = found.iter().map(|one| one.value).collect();
+    if wanted.kind == Kind::Count {
+        // No chance brings it, so one run of many says it for all.
+        let most = values.iter().copied().fold(0.0, f64::max);
+        return Some(Side { value: most, interval: Some((most, most)), runs: values });
+    }
     let own: Vec<Option<(f64, f64)>> = found.iter().map(|one| one.interval).collect();
     Some(Side { value: spread::median(&values)?, interval: spread::of_runs(&values, &own), runs: values })
 }
@@ -189,7 +195,9 @@ fn judged(one: &Measured, base: Side, new: Side, threshold: f64) -> Compared {
     let above = new.value > base.value;
     let verdict = match (base.interval, new.interval) {
         (Some(_), Some(_)) if base.value == new.value => Verdict::NoDifferenceShown,
-        (Some(_), Some(_)) if change.is_some_and(|change| change.abs() <= threshold) => {
+        (Some(_), Some(_))
+            if one.kind != Kind::Count && change.is_some_and(|change| change.abs() <= threshold) =>
+        {
             Verdict::NoDifferenceShown
         }
         (Some((low, high)), Some((new_low, new_high))) => {

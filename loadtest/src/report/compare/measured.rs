@@ -87,7 +87,9 @@ fn of_flow(report: &Report, flow: &FlowReport, seed: u64) -> Vec<Measured> {
         }
     };
     let rate = totals::per_second(report, totals::good(&flow.pulls));
-    let bins = || flow.series.iter();
+    // What comes after the last start is the end of what had begun: no rate of the run's own.
+    let end = (report.plan.warm_up + report.plan.duration).as_secs_f64();
+    let bins = || flow.series.iter().filter(|bin| bin.at + bin.length <= end + 1e-6);
     let pulls = spread::batches(bins().map(|bin| (totals::good(&bin.pulls) as f64, bin.length)));
     add("pull_rate", Kind::PullRate, Better::Higher, rate, spread::around(rate, &pulls));
     let rate = totals::per_second(report, totals::all(&flow.bytes));

@@ -1,7 +1,7 @@
 //! Sides that differ, and sides that do not.
 
 use super::*;
-use crate::report::sample;
+use crate::report::{Bin, sample};
 
 fn options() -> Options {
     Options { threshold: 0.05, allowed: Vec::new(), seed: 1 }
@@ -55,13 +55,13 @@ fn a_run_that_is_slower_by_half_is_worse_and_the_other_way_round_better() {
 #[test]
 fn several_runs_show_what_one_cannot() {
     // The node that is away makes one run vary more over time than these two differ.
-    let bases = [1, 2, 3].map(|seed| named("base", sample::run(seed, 1.0)));
-    let news = [4, 5, 6].map(|seed| named("new", sample::run(seed, 1.12)));
+    let bases = [1, 2, 3, 8, 9].map(|seed| named("base", sample::run(seed, 1.0)));
+    let news = [4, 5, 6, 10, 11].map(|seed| named("new", sample::run(seed, 1.12)));
     let wanted = "warm:pull.p50".to_owned();
     let one = compare(&bases[..1], &news[..1], &options()).expect("comparable");
     assert!(of(&one, Verdict::NoDifferenceShown).contains(&wanted));
-    let three = compare(&bases, &news, &options()).expect("comparable");
-    assert!(of(&three, Verdict::Worse).contains(&wanted), "{:?}", of(&three, Verdict::Worse));
+    let five = compare(&bases, &news, &options()).expect("comparable");
+    assert!(of(&five, Verdict::Worse).contains(&wanted), "{:?}", of(&five, Verdict::Worse));
 }
 
 #[test]
@@ -84,7 +84,53 @@ fn a_threshold_above_the_change_hides_it() {
 }
 
 #[test]
-fn three_runs_on_each_side_are_judged_by_their_range() {
+fn the_end_of_long_pulls_does_not_make_a_steady_rate_uncertain() {
+    let report = sample::report();
+    let mut longer = report.clone();
+    let flow = &mut longer.flows[0];
+    let last = flow.series.last().expect("bins").clone();
+    flow.series.extend((1..=60).map(|more| Bin {
+        at: last.at + last.length * f64::from(more),
+        pulls: Default::default(),
+        bytes: 1000,
+        ..last.clone()
+    }));
+    let spread = |report: Report| {
+        let sides = ([named("a", report.clone())], [named("b", report)]);
+        let comparison = compare(&sides.0, &sides.1, &options()).expect("comparable");
+        let one = |name: &str| {
+            let found = comparison.compared.iter().find(|one| one.name == name).expect("it is there");
+            found.base.interval.expect("a spread")
+        };
+        [one("pull_rate"), one("byte_rate")]
+    };
+    assert_eq!(spread(longer), spread(report));
+}
+
+#[test]
+fn one_wrong_digest_more_in_one_of_many_runs_is_worse() {
+    let with_wrong = |wrong: u64| {
+        let mut report = sample::report();
+        report.flows[0].pulls.insert("wrong_digest".to_owned(), wrong);
+        named("run", report)
+    };
+    let judged = |base: &[u64], new: &[u64]| {
+        let sides = [base, new].map(|side| side.iter().map(|wrong| with_wrong(*wrong)).collect::<Vec<_>>());
+        let comparison = compare(&sides[0], &sides[1], &options()).expect("comparable");
+        let one =
+            comparison.compared.into_iter().find(|one| one.name == "wrong_digests").expect("it is there");
+        one.verdict
+    };
+    assert_eq!(judged(&[0], &[1]), Verdict::Worse);
+    assert_eq!(judged(&[0, 0, 0], &[0, 1, 0]), Verdict::Worse);
+    assert_eq!(judged(&[0; 7], &[0, 0, 0, 0, 0, 0, 1]), Verdict::Worse);
+    assert_eq!(judged(&[100, 100, 100], &[100, 101, 100]), Verdict::Worse);
+    assert_eq!(judged(&[0, 3, 0], &[0, 0, 0]), Verdict::Better);
+    assert_eq!(judged(&[1, 0, 0], &[0, 1, 0]), Verdict::NoDifferenceShown);
+}
+
+#[test]
+fn three_runs_on_each_side_are_judged_by_a_range_somewhat_wider_than_theirs() {
     let with_rss = |rss: u64| {
         let mut report = sample::report();
         report.servers[0].peak_rss = rss;
@@ -95,9 +141,13 @@ fn three_runs_on_each_side_are_judged_by_their_range() {
         let one = comparison.compared.into_iter().find(|one| one.name == "peak_rss").expect("it is there");
         (one.base.value, one.verdict)
     };
-    assert_eq!(judged([100, 130, 110], [131, 150, 140]), (110.0, Verdict::Worse));
-    assert_eq!(judged([100, 130, 110], [129, 150, 140]), (110.0, Verdict::NoDifferenceShown));
-    assert_eq!(judged([100, 130, 110], [70, 80, 99]), (110.0, Verdict::Better));
+    assert_eq!(judged([100, 130, 110], [160, 180, 170]), (110.0, Verdict::Worse));
+    assert_eq!(
+        judged([100, 130, 110], [150, 170, 160]),
+        (110.0, Verdict::NoDifferenceShown),
+        "too near for three"
+    );
+    assert_eq!(judged([100, 130, 110], [60, 70, 65]), (110.0, Verdict::Better));
     let alone = compare(&[with_rss(100)], &[with_rss(900)], &options()).expect("comparable");
     assert!(
         of(&alone, Verdict::NotJudged).contains(&"region:peak_rss".to_owned()),
