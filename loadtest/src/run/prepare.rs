@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::drive::FlowWork;
-use crate::plan::{Client, Flow, LimitError, Plan};
+use crate::plan::{Arrivals, Client, Flow, LimitError, Plan};
 use crate::schedule::{ScheduleError, Timing};
 use crate::workload::{Weighted, Workload, WorkloadError};
+
+/// No time of a plan is longer: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// A plan that cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,8 @@ pub(crate) enum PlanError {
     TwoFlows(String),
     #[error("the {what} of the run is 0; give it a time such as 30s")]
     NoTime { what: &'static str },
+    #[error("{what} is {time:?}; no time of a plan is longer than a hundred years")]
+    TooLong { what: String, time: Duration },
     #[error("the run has no thread to pull; use 1 or more")]
     NoThread,
     #[error("flow {flow:?}: {problem}")]
@@ -64,6 +69,7 @@ pub(crate) fn prepare(
             return Err(PlanError::NoTime { what });
         }
     }
+    check_times(plan)?;
     if plan.threads == 0 {
         return Err(PlanError::NoThread);
     }
@@ -93,6 +99,33 @@ pub(crate) fn prepare(
     }
     plan.check_limits()?;
     Ok(flows)
+}
+
+/// That sums of times, and instants so far away, are none beyond what a clock can say.
+fn check_times(plan: &Plan) -> Result<(), PlanError> {
+    let mut times = vec![
+        ("the warm-up".to_owned(), plan.warm_up),
+        ("the duration".to_owned(), plan.duration),
+        ("stall_after".to_owned(), plan.stall_after),
+    ];
+    for flow in &plan.flows {
+        let mut add = |what: &str, time| times.push((format!("{what} of the flow {:?}", flow.name), time));
+        add("the begin", flow.begin);
+        add("the end", flow.end.unwrap_or_default());
+        add("the timeout", flow.reading.timeout);
+        match &flow.arrivals {
+            Arrivals::Closed { think, .. } => add("the pause", *think),
+            Arrivals::Steps { steps } => steps.iter().for_each(|step| add("a step", step.lasts)),
+            _ => {}
+        }
+    }
+    times.extend(
+        plan.events.iter().map(|event| (format!("the time of the event {:?}", event.name), event.at)),
+    );
+    match times.into_iter().find(|(_, time)| *time > LONGEST) {
+        Some((what, time)) => Err(PlanError::TooLong { what, time }),
+        None => Ok(()),
+    }
 }
 
 fn work(
@@ -158,6 +191,14 @@ mod tests {
             (format!("title = 't'\nduration = '0s'\n{FLOW}"), "duration of the run is 0"),
             (format!("title = 't'\nstall_after = '0s'\n{FLOW}"), "stall_after of the run is 0"),
             (format!("title = 't'\nthreads = 0\n{FLOW}"), "no thread"),
+            (
+                format!("title = 't'\nwarm_up = '300000000000y'\nduration = '300000000000y'\n{FLOW}"),
+                "the warm-up is",
+            ),
+            (
+                format!("title = 't'\n{FLOW}reading = {{ timeout = '300000000000y' }}"),
+                "the timeout of the flow \"f\" is",
+            ),
             (
                 format!("title = 't'\nwarm_up = '5s'\n{burst}"),
                 "flow \"f\": all its pulls are meant to start in the warm-up",

@@ -20,7 +20,10 @@ pub(crate) fn stretch_to(plan: &mut Plan, duration: Duration) -> Result<(), Scal
     if !(factor.is_finite() && factor > 0.0 && factor <= 1000.0) {
         return Err(ScaleError::Duration(duration));
     }
-    let scale = |time: &mut Duration| *time = time.mul_f64(factor);
+    // What is beyond a clock is refused with the plan.
+    let scale = |time: &mut Duration| {
+        *time = Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(Duration::MAX);
+    };
     plan.duration = duration;
     scale(&mut plan.warm_up);
     plan.events.iter_mut().for_each(|event| scale(&mut event.at));

@@ -90,7 +90,7 @@ impl TimingOptions {
 
     /// What is said, else as long as the steps last, else ten seconds.
     pub(super) fn duration(&self) -> Duration {
-        let steps: Duration = self.way.steps.iter().map(|step| step.lasts).sum();
+        let steps = self.way.steps.iter().fold(Duration::ZERO, |sum, step| sum.saturating_add(step.lasts));
         let after_warm_up = steps.saturating_sub(self.warm_up());
         self.duration.unwrap_or(if after_warm_up.is_zero() { DURATION } else { after_warm_up })
     }
