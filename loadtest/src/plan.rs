@@ -5,6 +5,8 @@
 
 mod arrivals;
 mod limit;
+#[cfg(test)]
+mod properties;
 pub(crate) mod text;
 
 use std::time::Duration;

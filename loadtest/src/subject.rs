@@ -221,6 +221,22 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None,
+            ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        #[test]
+        fn whatever_is_read_as_a_subject_is_read_from_its_own_text_as_the_same(
+            text in "(https?://|ftp://|)(\\[::1\\]|[a-z0-9.@]{0,6}|ä)(:[0-9]{0,6})?(/[a-z0-9._:@?#é-]{0,6}){0,4}"
+        ) {
+            if let Ok(subject) = text.parse::<Subject>() {
+                proptest::prop_assert_eq!(subject.to_string().parse::<Subject>(), Ok(subject), "{}", text);
+            }
+        }
+    }
+
     #[test]
     fn what_has_no_scheme_is_https_unless_its_host_is_loopback() {
         for (text, tls, port) in [

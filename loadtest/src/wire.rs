@@ -16,6 +16,8 @@ mod fault;
 mod head;
 mod pace;
 mod pool;
+#[cfg(test)]
+mod properties;
 mod scratch;
 mod taker;
 mod trust;

@@ -75,6 +75,42 @@ mod tests {
         assert_eq!(lines[2].subject, None);
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None,
+            ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_trace_reads_as_it_is_written(
+            distances in proptest::collection::vec(0.0..1e6, 0..20), named: bool, blanks in "[ \t]{1,3}"
+        ) {
+            let times: Vec<f64> = distances
+                .iter()
+                .scan(0.0, |at, distance| {
+                    *at += distance;
+                    Some(*at)
+                })
+                .collect();
+            let subject = if named { "http://h:1/a/b:1" } else { "" };
+            let text: String = times.iter().map(|at| format!("{at}{blanks}{subject}\n# x\n\n")).collect();
+            let lines = parse(&text).expect("valid");
+            proptest::prop_assert_eq!(lines.iter().map(|line| line.seconds).collect::<Vec<_>>(), times);
+            for line in lines {
+                let read = line.subject.map(|subject| subject.to_string()).unwrap_or_default();
+                proptest::prop_assert_eq!(&read, subject);
+            }
+        }
+
+        #[test]
+        fn no_text_is_too_odd_for_a_trace(text in "([-0-9.einfNa ]{0,8}[ \t]?\\PC{0,10}\n?){0,6}") {
+            if let Ok(lines) = parse(&text) {
+                proptest::prop_assert!(lines.iter().all(|line| line.seconds >= 0.0 && line.seconds.is_finite()));
+                proptest::prop_assert!(lines.is_sorted_by(|a, b| a.seconds <= b.seconds));
+            }
+        }
+    }
+
     #[test]
     fn a_line_that_is_wrong_is_named_with_what_would_be_right() {
         for (text, line, problem) in [

@@ -105,6 +105,32 @@ mod tests {
         assert_eq!(chosen(&[r#"Bearer realm="a\"b""#]), bearer("a\"b", None, None));
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None,
+            ..proptest::prelude::ProptestConfig::default()
+        })]
+
+        #[test]
+        fn a_challenge_reads_as_it_is_written_whatever_its_values_hold(
+            realm in "\\PC{1,20}", service in "\\PC{0,20}", scope in "\\PC{1,20}"
+        ) {
+            let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+            let line = format!(
+                "Bearer realm={}, service={},scope={}",
+                quoted(&realm),
+                quoted(&service),
+                quoted(&scope)
+            );
+            proptest::prop_assert_eq!(chosen(&[&line]), bearer(&realm, Some(&service), Some(&scope)));
+        }
+
+        #[test]
+        fn no_challenge_is_too_odd_to_be_read(line in "(Bearer|Basic|)( ?[a-z]{0,5}=?[\"\\\\a-zé,=]{0,6}){0,6}") {
+            let _ = chosen(&[&line]);
+        }
+    }
+
     #[test]
     fn bearer_goes_before_basic_and_what_is_neither_is_not_met() {
         assert_eq!(
