@@ -82,7 +82,8 @@ fn preamble(comparison: &Comparison) -> Vec<String> {
             comparison.tool,
         ),
         format!(
-            "{} rounds of {} s, the servers in turn; each figure is the median (lowest–highest). CPU is user and system time of the \
+            "{} rounds of {} s, the servers in turn; each figure is the median (lowest–highest). Times are of a closed loop: they tell \
+             servers apart, and not what users would wait. CPU is user and system time of the \
              server's processes: seconds for each GiB, or µs for each request. Servers are bound to one core and have one worker, the \
              load is bound to another; bodies over plain HTTP are dropped inside the kernel. Loopback charges the sender for the \
              receiver's work: compare the ratios.",
