@@ -116,3 +116,30 @@ fn a_page_can_be_printed() {
     let whole = "[...document.querySelectorAll('figure.plot')].every(figure => getComputedStyle(figure).breakInside === 'avoid')";
     assert_eq!(chromium.value(whole), json!(true));
 }
+
+#[test]
+fn a_printed_page_has_real_tables_and_nothing_beyond_its_right_edge() {
+    // A4 less the page's margins.
+    const PAPER: Show = Show { width: 703, height: 1016, dark: false };
+    let dir = TempDir::with_prefix("report.").expect("a folder");
+    let mut chromium = Chromium::start();
+    for report in
+        [sample::report(), sample::report_with_texts("a-name-that-is-long-and-has-no-place-to-break-it-at")]
+    {
+        let html = page(&dir, &report);
+        chromium.open(&html, PAPER);
+        chromium.call("Emulation.setEmulatedMedia", &json!({ "media": "print" }));
+        assert_eq!(chromium.value(TOO_WIDE), json!([]));
+        let shown = "[...document.querySelectorAll('table, thead')].map(part => part.tagName + ' ' + getComputedStyle(part).display)";
+        let shown = chromium.value(shown);
+        let shown: Vec<&str> =
+            shown.as_array().expect("a list").iter().filter_map(|part| part.as_str()).collect();
+        assert!(!shown.is_empty());
+        // A head of that kind is repeated on each page that its table reaches.
+        assert!(
+            shown.iter().all(|part| ["TABLE table", "THEAD table-header-group"].contains(part)),
+            "{shown:?}"
+        );
+        keep("print.png", &chromium.picture());
+    }
+}
