@@ -15,6 +15,9 @@ use crate::{BlobKey, CacheError, ETag};
 /// Hits beyond this say no more about a blob's worth.
 const MAX_HEAT: u8 = 3;
 
+/// Hits while a blob is not whole are mostly one pull's, which may ask for its parts in many requests.
+const MAX_HEAT_UNVERIFIED: u8 = 1;
+
 /// A blob, complete or growing.
 #[derive(Debug)]
 pub(crate) struct Blob {
@@ -125,9 +128,15 @@ impl Blob {
     /// Notes a use, for the eviction order.
     pub(crate) fn touch(&self) {
         let heat = self.heat.load(Relaxed);
-        if heat < MAX_HEAT {
+        let most = if self.verified() { MAX_HEAT } else { MAX_HEAT_UNVERIFIED };
+        if heat < most {
             self.heat.store(heat + 1, Relaxed);
         }
+    }
+
+    /// Uses noted and not taken back.
+    pub(crate) fn heat(&self) -> u8 {
+        self.heat.load(Relaxed)
     }
 
     /// Takes one use back; whether there was one.

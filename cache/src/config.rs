@@ -40,12 +40,21 @@ pub struct DiskConfig {
     pub dir: PathBuf,
     /// Budget in bytes. Default 10 GiB.
     pub capacity_bytes: u64,
+    /// How long whoever asked the disk waits for it. After that the disk is left alone until it answers. Default 2 s.
+    pub patience: Duration,
+    /// Rate at which all blocks are read and checked, over and over, in bytes a second; 0 is never. Default 8 MiB.
+    pub scrub_bytes_per_second: u64,
 }
 
 impl DiskConfig {
-    /// The default budget in this folder.
+    /// The defaults in this folder.
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), capacity_bytes: 10 * GIB }
+        Self {
+            dir: dir.into(),
+            capacity_bytes: 10 * GIB,
+            patience: Duration::from_secs(2),
+            scrub_bytes_per_second: 8 * MIB,
+        }
     }
 }
 
@@ -115,6 +124,9 @@ impl CacheConfig {
                 self.small_blob_bytes.to_string(),
                 "at most block_bytes is allowed",
             );
+        }
+        if self.disk.as_ref().is_some_and(|disk| disk.patience.is_zero()) {
+            return error("disk_patience", "0".into(), "a positive duration is allowed");
         }
         if self.origin_attempts == 0 {
             return error("origin_attempts", "0".into(), "1 or more is allowed");

@@ -158,10 +158,12 @@ impl fmt::Debug for Digest {
 }
 
 /// A running hash, fed in order.
+#[derive(Clone)]
 pub struct Hasher(State);
 
 // One lives per fill, never in bulk: boxing the larger state would buy nothing.
 #[allow(clippy::large_enum_variant)]
+#[derive(Clone)]
 enum State {
     Sha256(sha2::Sha256),
     Sha512(sha2::Sha512),

@@ -5,40 +5,59 @@
 
 mod evict;
 mod file;
+mod health;
 mod index;
 mod layout;
+mod persist;
 mod recover;
+mod recovery;
+mod scrub;
+mod usage;
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-pub(crate) use evict::Charge;
 pub(crate) use file::{BlobFile, LoadError};
+pub(crate) use usage::Charge;
 
 use crate::blob::{Blob, Standing};
 use crate::stats::Counters;
 use crate::sync::lock;
 use crate::{Buffers, Bypass, CacheConfig, Digest, DiskConfig, OpenError, Scope, Stats};
-use evict::{Clock, Usage};
+use evict::Queues;
+use health::{Call, Health, Refusal};
 use index::Index;
-use layout::{Layout, Meta};
+use layout::Layout;
+use recovery::Recovery;
+use scrub::Scrub;
+use usage::Usage;
 
 /// How many blobs leave when the file system itself is full: it may have filled for another reason than us, and
 /// evicting without end would not help.
 const FULL_BATCH: usize = 16;
+
+/// Blocks that are checked after a bad one.
+const NEIGHBOURS: usize = 32;
 
 /// The disk tier.
 #[derive(Debug)]
 pub(crate) struct Disk {
     layout: Layout,
     index: Index,
-    clock: Clock,
+    queues: Queues,
     usage: Arc<Usage>,
+    recovery: Recovery,
+    scrub: Scrub,
+    block_bytes: u64,
     next_id: AtomicU64,
+    patience: Duration,
+    reads: Arc<Health>,
+    writes: Arc<Health>,
     counters: Arc<Counters>,
     buffers: Arc<Buffers>,
     lock: Mutex<Option<File>>,
@@ -47,7 +66,7 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
-    /// Opens the folder, takes its lock and reads what is there.
+    /// Opens the folder and takes its lock. What is there is found in the background; until then little is written.
     ///
     /// # Errors
     /// [`OpenError::Dir`]: the folder cannot be made, read or written, or another process uses it.
@@ -55,65 +74,67 @@ impl Disk {
         disk: &DiskConfig,
         config: &CacheConfig,
         counters: Arc<Counters>,
-    ) -> Result<Self, OpenError> {
-        let layout = Layout::new(&disk.dir);
-        let open = || -> io::Result<_> {
-            std::fs::create_dir_all(&disk.dir)?;
-            let lock = take_lock(&layout)?;
-            Ok((lock, recover::recover(&layout, config.block_bytes)?))
-        };
-        let (lock, found) =
-            open().map_err(|error| OpenError::Dir { dir: disk.dir.display().to_string(), error })?;
-        let this = Self {
-            layout,
-            index: Index::new(),
-            clock: Clock::default(),
-            usage: Usage::new(disk.capacity_bytes),
-            next_id: AtomicU64::new(1 + found.iter().map(|found| found.meta.id).max().unwrap_or(0)),
-            counters,
-            buffers: Buffers::new(config.block_bytes as usize),
-            lock: Mutex::new(Some(lock)),
-            #[cfg(any(test, feature = "testing"))]
-            fault: crate::fault::DiskFaults::default(),
-        };
-        for blob in found {
-            this.relist(blob.meta);
-        }
-        while this.usage.bytes() > this.usage.capacity() && this.evict_one() {}
+    ) -> Result<Arc<Self>, OpenError> {
+        let this = Self::still(disk, config, counters)?;
+        let error = |error| OpenError::Dir { dir: disk.dir.display().to_string(), error };
+        this.start_recovery().map_err(error)?;
+        this.start_scrub(disk.scrub_bytes_per_second).map_err(error)?;
         Ok(this)
     }
 
-    fn relist(&self, meta: Meta) {
-        let blob = Blob::new(meta.id, meta.key, meta.etag, meta.blocks);
-        {
-            let mut holdings = blob.holdings();
-            let summed: Vec<u32> = if meta.verified {
-                (0..meta.blocks.count()).collect()
-            } else {
-                meta.on_disk.iter().collect()
-            };
-            for (block, sum) in summed.into_iter().zip(meta.sums) {
-                holdings.note_sum(block, sum, false);
-            }
-            holdings.on_disk = meta.on_disk;
-        }
-        if meta.verified {
-            blob.set_verified();
-        }
-        let held = blob.size() - blob.missing_bytes();
-        let blob = Arc::new(blob);
-        {
-            let mut holdings = blob.holdings();
-            holdings.standing = Standing::Listed;
-            holdings.charge = Some(Charge::found(&self.usage, held));
-        }
-        self.index.insert(&blob);
-        self.clock.add(&blob);
+    /// Opens the folder and takes its lock, and begins nothing.
+    fn still(
+        disk: &DiskConfig,
+        config: &CacheConfig,
+        counters: Arc<Counters>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let layout = Layout::new(&disk.dir);
+        let usage = Usage::new(disk.capacity_bytes);
+        usage.begin_lending();
+        let open = || -> io::Result<_> {
+            std::fs::create_dir_all(&disk.dir)?;
+            let lock = take_lock(&layout)?;
+            std::fs::create_dir_all(layout.tree())?;
+            Ok(Arc::new(Self {
+                layout,
+                index: Index::new(),
+                queues: Queues::new(&usage),
+                usage,
+                recovery: Recovery::default(),
+                scrub: Scrub::default(),
+                block_bytes: config.block_bytes,
+                next_id: AtomicU64::new(first_id()),
+                patience: disk.patience,
+                reads: Health::new(disk.patience),
+                writes: Health::new(disk.patience),
+                counters,
+                buffers: Buffers::new(config.block_bytes as usize),
+                lock: Mutex::new(Some(lock)),
+                #[cfg(any(test, feature = "testing"))]
+                fault: crate::fault::DiskFaults::default(),
+            }))
+        };
+        open().map_err(|error| OpenError::Dir { dir: disk.dir.display().to_string(), error })
     }
 
     /// An id that no instance on this disk ever had.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Relaxed)
+    }
+
+    /// How long whoever asked the disk waits for it.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Whether what is on disk can be had now.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.reads.refusal().is_none()
+    }
+
+    /// Why nothing would be kept now, if so.
+    pub(crate) fn bypass(&self) -> Option<Bypass> {
+        self.reads.refusal().or_else(|| self.writes.refusal()).map(bypass)
     }
 
     /// The largest blob that could ever be held.
@@ -136,17 +157,23 @@ impl Disk {
             holdings.standing = Standing::Listed;
             holdings.charge = Some(Charge::new(&self.usage));
         }
+        self.recovery.note_new(blob.id);
         if let Some(older) = self.index.insert(blob) {
             self.remove(&older);
         }
-        self.clock.add(blob);
+        self.queues.add(blob);
     }
 
     /// Opens the blob's file, or shares the handle of whoever has it open. While it is held, the blob stays.
     ///
     /// # Errors
-    /// [`LoadError::Absent`] if the blob is not on this disk any more, [`LoadError::Io`] if the system refuses.
+    /// [`LoadError::Absent`] if the blob is not on this disk any more, [`LoadError::Io`] if the system refuses,
+    /// [`LoadError::Off`] if the disk is left alone.
     pub(crate) fn file(&self, blob: &Blob) -> Result<Arc<BlobFile>, LoadError> {
+        if let Some(file) = blob.holdings().file.upgrade() {
+            return Ok(file);
+        }
+        let call = self.reads.begin_first().map_err(|_| LoadError::Off)?;
         // Opening may take long on a bad disk; the holdings stay free for those who only ask.
         let _one_at_a_time = lock(&blob.files);
         let charge = {
@@ -159,10 +186,31 @@ impl Disk {
                 _ => return Err(LoadError::Absent),
             }
         };
-        #[cfg(any(test, feature = "testing"))]
-        self.fault.on_open().map_err(|error| self.failed(error))?;
-        let path = self.layout.data(&blob.key, blob.id);
-        let file = BlobFile::open(&path, blob.blocks.count(), charge).map_err(|error| self.failed(error))?;
+        let open = || {
+            #[cfg(any(test, feature = "testing"))]
+            self.fault.on_open()?;
+            let path = self.layout.data(&blob.key, blob.id);
+            let file = BlobFile::open(&path, blob.blocks.count(), charge)?;
+            #[cfg(any(test, feature = "testing"))]
+            self.fault.note_opened(&path);
+            Ok::<_, io::Error>(file)
+        };
+        let file = match open() {
+            Ok(file) => file,
+            Err(error) => {
+                // That no new file can be made says nothing of reads.
+                match error.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {}
+                    io::ErrorKind::ReadOnlyFilesystem => {
+                        if let Ok(call) = self.writes.begin() {
+                            call.failed();
+                        }
+                    }
+                    _ => call.failed(),
+                }
+                return Err(self.failed(error));
+            }
+        };
         let mut holdings = blob.holdings();
         if holdings.standing == Standing::Listed {
             holdings.file = Arc::downgrade(&file);
@@ -183,6 +231,7 @@ impl Disk {
     ///
     /// # Errors
     /// [`LoadError`]. After [`LoadError::Bad`] the block is no longer listed.
+    /// A disk that is in trouble is not asked: [`LoadError::Off`].
     pub(crate) fn load(&self, blob: &Blob, file: &BlobFile, block: u32) -> Result<Bytes, LoadError> {
         let sum = {
             let known = blob.sum(block);
@@ -191,22 +240,47 @@ impl Disk {
             }
             known
         };
-        #[cfg(any(test, feature = "testing"))]
-        self.fault.on_read().map_err(|error| self.failed(error))?;
-        match file.read(blob.blocks.span(block), block, sum, &self.buffers) {
+        let call = self.reads.begin().map_err(|_| LoadError::Off)?;
+        let read = || -> Result<Bytes, LoadError> {
+            #[cfg(any(test, feature = "testing"))]
+            self.fault.on_read().map_err(LoadError::of)?;
+            file.read(blob.blocks.span(block), block, sum, &self.buffers)
+        };
+        match read() {
             Err(LoadError::Bad) => {
-                self.counters.bad_blocks.add(1);
-                tracing::warn!(blob = %blob.key, block, "a cached block does not match its checksum");
                 self.lose(blob, file, block);
+                self.lose_neighbours(blob, file, block);
+                call.well();
                 Err(LoadError::Bad)
             }
-            Err(LoadError::Io(error)) => Err(self.failed(error)),
-            other => other,
+            Err(LoadError::Io(error)) => {
+                call.failed();
+                Err(self.failed(error))
+            }
+            other => {
+                call.well();
+                other
+            }
         }
     }
 
-    /// Takes a block off the books, so that it is fetched again.
+    /// Damage seldom comes alone: what follows a bad block is checked at once, so that it is fetched in one go.
+    fn lose_neighbours(&self, blob: &Blob, file: &BlobFile, bad: u32) {
+        for block in (bad + 1..blob.blocks.count()).take(NEIGHBOURS) {
+            if blob.has(block) && !file.is_checked(block) {
+                match file.read(blob.blocks.span(block), block, blob.sum(block), &self.buffers) {
+                    Err(LoadError::Bad) => self.lose(blob, file, block),
+                    Err(_) => return,
+                    Ok(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Takes a bad block off the books, so that it is fetched again.
     fn lose(&self, blob: &Blob, file: &BlobFile, block: u32) {
+        self.counters.bad_blocks.add(1);
+        tracing::warn!(blob = %blob.key, block, "a cached block does not match its checksum");
         if blob.holdings().on_disk.clear(block) {
             file.charge().give_back(blob.blocks.len(block));
         }
@@ -224,6 +298,7 @@ impl Disk {
         pieces: &[Bytes],
     ) -> Result<(), Bypass> {
         let length = blob.blocks.len(block);
+        let call = self.begin_write().map_err(bypass)?;
         if !self.reserve(file.charge(), length) {
             return Err(Bypass::DiskFull);
         }
@@ -231,7 +306,10 @@ impl Disk {
         let write = || {
             #[cfg(any(test, feature = "testing"))]
             self.fault.on_write()?;
-            file.write(offset, pieces)
+            file.write(offset, pieces)?;
+            #[cfg(any(test, feature = "testing"))]
+            self.fault.note_written(&self.layout.data(&blob.key, blob.id), offset, pieces);
+            Ok(())
         };
         let written = write().or_else(|error| {
             if !is_full(&error) {
@@ -245,17 +323,28 @@ impl Disk {
             self.counters.disk_errors.add(1);
             tracing::warn!(blob = %blob.key, %error, "cannot write to the cache folder");
             file.charge().give_back(length);
-            return Err(if is_full(&error) { Bypass::DiskFull } else { Bypass::DiskError });
+            if is_full(&error) {
+                call.full();
+                return Err(Bypass::DiskFull);
+            }
+            call.failed();
+            return Err(Bypass::DiskError);
         }
+        call.well();
         if !blob.holdings().on_disk.set(block) {
             file.charge().give_back(length);
         }
         Ok(())
     }
 
+    fn begin_write(&self) -> Result<Call, Refusal> {
+        // Where reads hang, writes will.
+        self.reads.refusal().map_or_else(|| self.writes.begin(), Err)
+    }
+
     fn reserve(&self, charge: &Charge, length: u64) -> bool {
         while !charge.take(length) {
-            if !self.evict_one() {
+            if !self.recovery.is_over() || !self.evict_one() {
                 return false;
             }
         }
@@ -272,7 +361,7 @@ impl Disk {
     }
 
     fn evict_one(&self) -> bool {
-        let Some((blob, charge)) = self.clock.evict() else { return false };
+        let Some((blob, charge)) = self.queues.evict() else { return false };
         self.index.remove(&blob);
         self.unlink(&blob);
         drop(charge);
@@ -298,94 +387,43 @@ impl Disk {
         }
     }
 
-    fn unlink(&self, blob: &Blob) {
-        // Meta first: a crash between the two leaves data that nothing speaks of.
-        for path in [self.layout.meta(&blob.key, blob.id), self.layout.data(&blob.key, blob.id)] {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    self.counters.disk_errors.add(1);
-                    tracing::warn!(file = %path.display(), %error, "cannot remove a cache file");
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Writes the blob's meta file, so that another process finds what is on disk. Failure costs only that.
-    pub(crate) fn persist(&self, blob: &Blob) {
-        let _one_at_a_time = lock(&blob.files);
-        let meta = {
-            let holdings = blob.holdings();
-            if holdings.standing != Standing::Listed || holdings.on_disk.count() == 0 {
-                return;
-            }
-            let verified = blob.verified();
-            let sums = if verified {
-                holdings.sums(0..blob.blocks.count())
-            } else {
-                holdings.sums(holdings.on_disk.iter())
-            };
-            Meta {
-                key: blob.key.clone(),
-                id: blob.id,
-                etag: blob.etag.clone(),
-                blocks: blob.blocks,
-                verified,
-                on_disk: holdings.on_disk.clone(),
-                sums,
-            }
-        };
-        let written = self.write_meta(&meta).or_else(|error| {
-            if !is_full(&error) {
-                return Err(error);
-            }
-            self.relieve();
-            self.write_meta(&meta)
-        });
-        if let Err(error) = written {
-            self.counters.disk_errors.add(1);
-            tracing::warn!(blob = %blob.key, %error, "cannot write to the cache folder");
-        }
-        if blob.holdings().standing != Standing::Listed {
-            self.unlink(blob);
-        }
-    }
-
-    fn write_meta(&self, meta: &Meta) -> io::Result<()> {
-        #[cfg(any(test, feature = "testing"))]
-        self.fault.on_write()?;
-        let temp = self.layout.temp(&meta.key, meta.id);
-        let written = std::fs::write(&temp, meta.encode()?)
-            .and_then(|()| std::fs::rename(&temp, self.layout.meta(&meta.key, meta.id)));
-        if written.is_err() {
-            // Recovery removes what is left, should this fail too.
-            let _left = std::fs::remove_file(&temp);
-        }
-        written
-    }
-
-    /// The blobs of this scope, or the one of this digest.
+    /// The blobs of this scope, or the one of this digest. Blocks.
     pub(crate) fn matching(&self, scope: &Scope, digest: Option<&Digest>) -> Vec<Arc<Blob>> {
+        self.recover_matching(scope, digest);
         self.index.matching(scope, digest)
     }
 
     /// Fills in what this tier holds.
     pub(crate) fn count(&self, stats: &mut Stats) {
         stats.disk_bytes = self.usage.bytes();
+        stats.disk_reads_off = u64::from(self.reads.refusal().is_some());
+        stats.disk_writes_off = u64::from(self.writes.refusal().is_some());
+        stats.disk_recovering = u64::from(!self.recovery.is_over());
         self.index.each(|blob| {
             let counted = if blob.is_complete() { &mut stats.disk_complete } else { &mut stats.disk_partial };
             *counted += 1;
         });
     }
 
-    /// Lets another process use the folder.
+    /// Lets another process use the folder. Blocks.
     pub(crate) fn unlock(&self) {
+        self.stop_recovery();
+        self.scrub.stop();
         lock(&self.lock).take();
     }
 }
 
+/// The first id of this process: the time, so that ids are above those that former ones gave. If the clock was set back
+/// they may meet, which harms nothing: names hold the digest too, and every block its checksum.
+fn first_id() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (now.as_millis() as u64) << 20
+}
+
 fn take_lock(layout: &Layout) -> io::Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(layout.lock())?;
+    drop(File::options().create(true).truncate(false).write(true).open(layout.lock())?);
+    // Held for reading, so that an operator may make the file system read-only while the node runs.
+    let file = File::open(layout.lock())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(
@@ -393,6 +431,13 @@ fn take_lock(layout: &Layout) -> io::Result<File> {
             "another process uses it; give each process a folder of its own",
         )),
         Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+fn bypass(refusal: Refusal) -> Bypass {
+    match refusal {
+        Refusal::Full => Bypass::DiskFull,
+        Refusal::Trouble => Bypass::DiskError,
     }
 }
 

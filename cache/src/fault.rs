@@ -1,7 +1,11 @@
-//! Faults of the disk tier for tests: errors where the system would give them.
+//! Faults of the disk tier for tests: errors where the system would give them, calls that hang, and a journal of what
+//! was changed, from which a model makes what a crash may leave.
 
 use std::io;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use bytes::Bytes;
 
 use crate::sync::lock;
 
@@ -11,6 +15,36 @@ pub(crate) struct DiskFaults {
     open: Mutex<Option<io::ErrorKind>>,
     read: Mutex<Option<io::ErrorKind>>,
     write: Mutex<Option<io::ErrorKind>>,
+    hangs: Mutex<bool>,
+    changed: Condvar,
+    journal: Mutex<Option<Vec<DiskChange>>>,
+}
+
+/// A change that the disk tier made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskChange {
+    /// A file was opened, and made if it was not there.
+    Opened(PathBuf),
+    /// Bytes were written into a file.
+    Written {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What.
+        content: Bytes,
+    },
+    /// A new file of this content took a name, by way of another one.
+    Replaced {
+        /// The name that it was written under.
+        temp: PathBuf,
+        /// The name that it got.
+        path: PathBuf,
+        /// What is in it.
+        content: Bytes,
+    },
+    /// A name was removed.
+    Removed(PathBuf),
 }
 
 /// A kind of call that the disk tier makes.
@@ -34,19 +68,68 @@ impl DiskFaults {
         *lock(slot) = error;
     }
 
+    /// Makes every call hang from now on, or lets those that hang go on.
+    pub(crate) fn hang(&self, hangs: bool) {
+        *lock(&self.hangs) = hangs;
+        self.changed.notify_all();
+    }
+
+    /// Begins a journal.
+    pub(crate) fn record(&self) {
+        *lock(&self.journal) = Some(Vec::new());
+    }
+
+    /// What is in the journal by now.
+    pub(crate) fn recorded(&self) -> Vec<DiskChange> {
+        lock(&self.journal).clone().unwrap_or_default()
+    }
+
+    fn note(&self, change: impl FnOnce() -> DiskChange) {
+        if let Some(journal) = &mut *lock(&self.journal) {
+            journal.push(change());
+        }
+    }
+
+    pub(crate) fn note_opened(&self, path: &Path) {
+        self.note(|| DiskChange::Opened(path.to_owned()));
+    }
+
+    pub(crate) fn note_written(&self, path: &Path, offset: u64, pieces: &[Bytes]) {
+        let content = || pieces.concat().into();
+        self.note(|| DiskChange::Written { path: path.to_owned(), offset, content: content() });
+    }
+
+    pub(crate) fn note_replaced(&self, temp: &Path, path: &Path, content: &[u8]) {
+        self.note(|| DiskChange::Replaced {
+            temp: temp.to_owned(),
+            path: path.to_owned(),
+            content: Bytes::copy_from_slice(content),
+        });
+    }
+
+    pub(crate) fn note_removed(&self, path: &Path) {
+        self.note(|| DiskChange::Removed(path.to_owned()));
+    }
+
     pub(crate) fn on_open(&self) -> io::Result<()> {
-        check(&self.open)
+        self.check(&self.open)
     }
 
     pub(crate) fn on_read(&self) -> io::Result<()> {
-        check(&self.read)
+        self.check(&self.read)
     }
 
     pub(crate) fn on_write(&self) -> io::Result<()> {
-        check(&self.write)
+        self.check(&self.write)
+    }
+
+    fn check(&self, slot: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
+        let hangs = lock(&self.hangs);
+        drop(self.changed.wait_while(hangs, |hangs| *hangs).unwrap_or_else(PoisonError::into_inner));
+        answer(slot)
     }
 }
 
-fn check(slot: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
+fn answer(slot: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
     (*lock(slot)).map_or(Ok(()), |kind| Err(io::Error::new(kind, "scripted disk fault")))
 }

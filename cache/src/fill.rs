@@ -118,6 +118,8 @@ struct State {
     answered: bool,
     /// Why blocks are not kept on disk, if they are not.
     bypass: Option<Bypass>,
+    /// What is on disk cannot be had: all that is wanted is fetched.
+    without_disk: bool,
     /// Somebody read to the end: the rest is worth having.
     goal_whole: bool,
     /// Taken out of the books while running: serves its readers and publishes nothing.
@@ -170,6 +172,7 @@ impl Fill {
             openers: 0,
             answered: false,
             bypass,
+            without_disk: false,
             goal_whole: false,
             detached: false,
             error: None,
@@ -191,12 +194,18 @@ impl Fill {
     pub(crate) fn aside(blob: &Arc<Blob>) -> Arc<Self> {
         let fill = Self::of(blob, Some(Bypass::DiskError));
         fill.detach();
+        fill.leave_disk();
         Arc::new(fill)
     }
 
     /// Lets it serve its readers and publish nothing, as its content was purged.
     fn detach(&self) {
         self.state().detached = true;
+    }
+
+    /// Lets it fetch what is on disk too, as that cannot be had.
+    fn leave_disk(&self) {
+        self.state().without_disk = true;
     }
 
     /// The blob it fills, once that is known.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 
+use crate::blob::Blob;
 use crate::fill::{self, Joined, Reach};
 use crate::tiers::Tiers;
 use crate::{BlobKey, BlobReader, CacheConfig, CacheError, Digest, OpenError, Outcome, Scope, Source, Stats};
@@ -104,8 +105,17 @@ impl Cache {
         }
     }
 
+    async fn find(&self, key: &BlobKey) -> Option<Arc<Blob>> {
+        let found = self.tiers.find(key);
+        if found.is_some() {
+            return found;
+        }
+        self.tiers.recover(key).await;
+        self.tiers.find(key)
+    }
+
     async fn begin(&self, key: &BlobKey, source: &Source, wanted: Wanted) -> Result<BlobReader, CacheError> {
-        if let Some(blob) = self.tiers.find(key) {
+        if let Some(blob) = self.find(key).await {
             blob.touch();
             let range = wanted.resolve(blob.size())?;
             let mut reader = BlobReader::new(&self.tiers, source, blob, range, wanted);
@@ -134,7 +144,7 @@ impl Cache {
     /// # Errors
     /// [`CacheError`]
     pub async fn size(&self, key: &BlobKey, source: &Source) -> Result<u64, CacheError> {
-        if let Some(blob) = self.tiers.find(key) {
+        if let Some(blob) = self.find(key).await {
             return Ok(blob.size());
         }
         let size = crate::fetch::size(source, &self.tiers.config, &self.tiers.counters).await?;
@@ -192,6 +202,28 @@ impl Cache {
     /// end with [`CacheError::Abandoned`] unless all they want is kept; later ones too.
     pub async fn close(&self) {
         self.tiers.close().await;
+    }
+
+    /// Begins a journal of what the disk tier changes.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn record_disk(&self) {
+        if let Some(disk) = &self.tiers.disk {
+            disk.fault.record();
+        }
+    }
+
+    /// What the disk tier has changed since the journal was begun.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn recorded_disk(&self) -> Vec<crate::fault::DiskChange> {
+        self.tiers.disk.as_ref().map(|disk| disk.fault.recorded()).unwrap_or_default()
+    }
+
+    /// Makes every call of the disk tier hang, or lets those that hang go on.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn hang_disk(&self, hangs: bool) {
+        if let Some(disk) = &self.tiers.disk {
+            disk.fault.hang(hangs);
+        }
     }
 
     /// Makes the disk tier meet an error in every call of a kind, or no more.

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::stream::Stream;
 use tokio::task::JoinHandle;
+use tokio::time::Timeout;
 
 use crate::blob::Blob;
 use crate::disk::{BlobFile, LoadError};
@@ -18,7 +19,8 @@ use crate::fill::{self, Attachment, Demand, Fill, Joined, Opener, Reach, Role, T
 use crate::tiers::Tiers;
 use crate::{Bypass, CacheError, Outcome, Source, Wanted};
 
-/// Fills that one read joins at most. More than one is due only if blocks are lost on the way.
+/// Fills that one read joins at most before it reads without the disk. More than one is due only if blocks are lost on
+/// the way: evicted, or found bad after a crash.
 const MAX_FILLS: u32 = 8;
 
 /// A blob's bytes, in order, as they become available.
@@ -39,7 +41,7 @@ pub struct BlobReader {
     attached: Option<Attachment>,
     fills: u32,
     file: Option<Arc<BlobFile>>,
-    loading: Option<JoinHandle<Loaded>>,
+    loading: Option<Pin<Box<Timeout<JoinHandle<Loaded>>>>>,
     served: Served,
     over: bool,
 }
@@ -133,11 +135,17 @@ impl BlobReader {
     /// Whether the tiers hold every block that is still to come.
     fn is_held(&self) -> bool {
         let mut blocks = self.blob.blocks.touching(&(self.position..self.range.end));
-        if self.blob.is_full() {
+        let loads = self.tiers.can_load();
+        if loads && self.blob.is_full() {
             return true;
         }
         let holdings = self.blob.holdings();
-        blocks.all(|block| holdings.on_disk.has(block) || self.tiers.memory.has(&self.blob, block))
+        blocks.all(|block| (loads && holdings.on_disk.has(block)) || self.tiers.memory.has(&self.blob, block))
+    }
+
+    /// Whether the block can be had from disk.
+    fn is_on_disk(&self, block: u32) -> bool {
+        self.blob.has(block) && self.tiers.can_load()
     }
 
     /// Prepares a read of a blob that is known: joins or starts a fill for what is missing, and waits until that
@@ -149,7 +157,7 @@ impl BlobReader {
         }
         self.join_fill()?;
         let first = self.blob.blocks.of(self.position);
-        if self.blob.has(first) || self.tiers.memory.has(&self.blob, first) {
+        if self.is_on_disk(first) || self.tiers.memory.has(&self.blob, first) {
             return Ok(());
         }
         std::future::poll_fn(|context| match &self.attached {
@@ -163,10 +171,10 @@ impl BlobReader {
         if self.tiers.is_closing() {
             return Err(CacheError::Abandoned);
         }
-        self.fills += 1;
-        if self.fills > MAX_FILLS {
-            return Err(CacheError::Internal("blocks are lost as fast as they are fetched".into()));
+        if self.fills >= MAX_FILLS {
+            return self.step_aside();
         }
+        self.fills += 1;
         let (blob, joined) = self.tiers.fills.attach(&self.tiers, &self.blob, self.demand())?;
         if blob.id != self.blob.id {
             self.blob = blob;
@@ -186,8 +194,21 @@ impl BlobReader {
         Ok(())
     }
 
+    /// Joins a fill in the middle of a read. One that has yet to learn its version, of a blob that was dropped
+    /// meanwhile, cannot be waited for, as it may be another.
+    fn go_on(&mut self) -> Result<(), CacheError> {
+        match self.join_fill() {
+            Err(CacheError::Changed) => self.step_aside(),
+            joined => joined,
+        }
+    }
+
     /// Reads the rest from the origin in a fill of its own, as the disk fails.
-    fn step_aside(&mut self) {
+    fn step_aside(&mut self) -> Result<(), CacheError> {
+        self.fills += 1;
+        if self.fills > 2 * MAX_FILLS {
+            return Err(CacheError::Internal("blocks are lost as fast as they are fetched".into()));
+        }
         self.detach();
         self.served.bypass = Some(Bypass::DiskError);
         self.blob = self.tiers.aside(&self.blob);
@@ -195,6 +216,7 @@ impl BlobReader {
         let fill = Fill::aside(&self.blob);
         self.attached = fill.attach(self.demand(), Role::Leading);
         fill::start(&self.tiers, fill, &self.source);
+        Ok(())
     }
 
     /// Puts the next bytes in the queue. Ready when it did, or there are no more.
@@ -213,8 +235,8 @@ impl BlobReader {
                 return Poll::Ready(Ok(()));
             }
             let Some(attached) = &self.attached else {
-                if self.is_held_back() || !self.blob.has(self.blob.blocks.of(self.position)) {
-                    self.join_fill()?;
+                if self.is_held_back() || !self.is_on_disk(self.blob.blocks.of(self.position)) {
+                    self.go_on()?;
                 } else {
                     self.load();
                 }
@@ -290,7 +312,8 @@ impl BlobReader {
         let Some(disk) = self.tiers.disk.clone() else { return };
         let (blob, mut file) = (Arc::clone(&self.blob), self.file.clone());
         let block = blob.blocks.of(self.position);
-        self.loading = Some(self.tiers.runtime.spawn_blocking(move || {
+        let patience = disk.patience();
+        let loading = self.tiers.runtime.spawn_blocking(move || {
             if file.is_none() {
                 match disk.file(&blob) {
                     Ok(opened) => file = Some(opened),
@@ -302,16 +325,23 @@ impl BlobReader {
                 None => Err(LoadError::Absent),
             };
             (file, loaded)
-        }));
+        });
+        self.loading = Some(Box::pin(tokio::time::timeout(patience, loading)));
     }
 
     /// Waits for the read from disk; whether it gave bytes.
     fn poll_loaded(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, CacheError>> {
         let Some(loading) = &mut self.loading else { return Poll::Ready(Ok(false)) };
-        let loaded = ready!(Pin::new(loading).poll(context));
+        let loaded = ready!(loading.as_mut().poll(context));
         self.loading = None;
-        // A job is lost only if the process ends.
-        let (file, loaded) = loaded.map_err(|_| CacheError::Abandoned)?;
+        let (file, loaded) = match loaded {
+            // A job is lost only if the process ends.
+            Ok(loaded) => loaded.map_err(|_| CacheError::Abandoned)?,
+            Err(_) => {
+                self.tiers.counters.disk_stalls.add(1);
+                (None, Err(LoadError::Off))
+            }
+        };
         self.file = file;
         let block = self.blob.blocks.of(self.position);
         match loaded {
@@ -328,12 +358,17 @@ impl BlobReader {
                 if let Some(attached) = &self.attached {
                     attached.advance(0);
                 } else {
-                    self.join_fill()?;
+                    self.go_on()?;
                 }
                 Poll::Ready(Ok(false))
             }
-            Err(LoadError::Io(_)) => {
-                self.step_aside();
+            // One fill for all who cannot read it, unless this one is in a fill that counts on the disk.
+            Err(LoadError::Off) if self.attached.is_none() && !self.tiers.can_load() => {
+                self.go_on()?;
+                Poll::Ready(Ok(false))
+            }
+            Err(LoadError::Io(_) | LoadError::Off) => {
+                self.step_aside()?;
                 Poll::Ready(Ok(false))
             }
         }

@@ -22,6 +22,12 @@ macro_rules! counters {
             pub disk_complete: u64,
             /// Other blobs on disk now.
             pub disk_partial: u64,
+            /// 1 while nothing is read from disk, as that hangs or fails, else 0.
+            pub disk_reads_off: u64,
+            /// 1 while nothing is written to disk, as that hangs or fails or the disk is full, else 0.
+            pub disk_writes_off: u64,
+            /// 1 while it is not known yet what a former process left on disk, else 0.
+            pub disk_recovering: u64,
         }
 
         impl Counters {
@@ -58,10 +64,14 @@ counters! {
     mismatches,
     /// Blocks on disk that did not match their checksum.
     bad_blocks,
+    /// Bytes on disk that were read to check them.
+    scrubbed_bytes,
     /// Blobs evicted from disk.
     evictions,
     /// Failed reads and writes of the disk tier, a full disk included.
     disk_errors,
+    /// Calls of the disk that were not waited for any longer, as it hangs.
+    disk_stalls,
     /// Ranged reads that were served bytes of a blob not yet verified.
     unverified_range_reads,
 }

@@ -42,7 +42,7 @@ impl Tiers {
     pub(crate) fn open(config: CacheConfig, runtime: Handle) -> Result<Self, OpenError> {
         let counters = Arc::<Counters>::default();
         let disk = match &config.disk {
-            Some(disk) => Some(Arc::new(Disk::open(disk, &config, Arc::clone(&counters))?)),
+            Some(disk) => Some(Disk::open(disk, &config, Arc::clone(&counters))?),
             None => None,
         };
         Ok(Self {
@@ -62,6 +62,42 @@ impl Tiers {
     pub(crate) fn find(&self, key: &BlobKey) -> Option<Arc<Blob>> {
         let listed = self.disk.as_ref().and_then(|disk| disk.find(key));
         listed.or_else(|| self.memory.find(key)).filter(|blob| blob.condemned().is_none())
+    }
+
+    /// Waits until what a former process left of this blob is known, or the disk takes too long.
+    pub(crate) async fn recover(&self, key: &BlobKey) {
+        let Some(disk) = self.disk.as_ref().filter(|disk| !disk.has_recovered(key)) else { return };
+        let (disk, key) = (Arc::clone(disk), key.clone());
+        self.on_disk(move || disk.recover_first(&key)).await;
+    }
+
+    /// Has work done that asks the disk. `None` if that takes too long, as the disk hangs, or if the process ends; the
+    /// work may still be done later. With no disk, it is waited for.
+    pub(crate) async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let work = self.runtime.spawn_blocking(work);
+        let done = match &self.disk {
+            Some(disk) => match tokio::time::timeout(disk.patience(), work).await {
+                Ok(done) => done,
+                Err(_) => {
+                    self.counters.disk_stalls.add(1);
+                    return None;
+                }
+            },
+            None => work.await,
+        };
+        match done {
+            Ok(done) => Some(done),
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => None,
+        }
+    }
+
+    /// Whether blocks on disk can be had now.
+    pub(crate) fn can_load(&self) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.is_readable())
     }
 
     fn next_id(&self) -> u64 {
@@ -101,7 +137,7 @@ impl Tiers {
             None if blob.size() <= self.config.memory_bytes / MEMORY_SHARE => None,
             None => Some(Bypass::NoDisk),
             Some(disk) if blob.size() > disk.capacity() => Some(Bypass::TooLarge),
-            Some(_) => None,
+            Some(disk) => disk.bypass(),
         }
     }
 
@@ -156,8 +192,8 @@ impl Tiers {
         let mut changes = self.running.subscribe();
         // The sender is ours, so this ends only by the count.
         let _all_ended = changes.wait_for(|count| *count == 0).await;
-        if let Some(disk) = &self.disk {
-            disk.unlock();
+        if let Some(disk) = self.disk.clone() {
+            self.on_disk(move || disk.unlock()).await;
         }
     }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{Digest, Hasher, Mismatch};
 
 /// The hash of a blob's first blocks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Prefix {
     hasher: Box<Hasher>,
     next: u32,

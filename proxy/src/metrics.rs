@@ -110,8 +110,10 @@ pub fn show_cache(stats: &Stats) {
         ("dataproxy_cache_fills_failed_total", stats.fills_failed),
         ("dataproxy_cache_mismatches_total", stats.mismatches),
         ("dataproxy_cache_bad_blocks_total", stats.bad_blocks),
+        ("dataproxy_cache_scrubbed_bytes_total", stats.scrubbed_bytes),
         ("dataproxy_cache_evictions_total", stats.evictions),
         ("dataproxy_cache_disk_errors_total", stats.disk_errors),
+        ("dataproxy_cache_disk_stalls_total", stats.disk_stalls),
         ("dataproxy_cache_unverified_range_reads_total", stats.unverified_range_reads),
     ] {
         counter!(name).absolute(total);
@@ -125,6 +127,9 @@ pub fn show_cache(stats: &Stats) {
         ("dataproxy_cache_disk_bytes", stats.disk_bytes),
         ("dataproxy_cache_disk_complete", stats.disk_complete),
         ("dataproxy_cache_disk_partial", stats.disk_partial),
+        ("dataproxy_cache_disk_reads_off", stats.disk_reads_off),
+        ("dataproxy_cache_disk_writes_off", stats.disk_writes_off),
+        ("dataproxy_cache_disk_recovering", stats.disk_recovering),
     ] {
         gauge!(name).set(now as f64);
     }

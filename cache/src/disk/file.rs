@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::evict::Charge;
+use super::usage::Charge;
 use crate::Buffers;
 use crate::block::Bitmap;
 use crate::sync::lock;
@@ -34,6 +34,15 @@ pub(crate) enum LoadError {
     Bad,
     /// The system failed. The block may be sound.
     Io(io::Error),
+    /// The disk is in trouble and was not asked.
+    Off,
+}
+
+impl LoadError {
+    /// What an error of a read means: a file that ends too early has lost blocks.
+    pub(crate) fn of(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Bad } else { Self::Io(error) }
+    }
 }
 
 impl BlobFile {
@@ -44,6 +53,8 @@ impl BlobFile {
                 std::fs::create_dir_all(folder)?;
                 open()
             }
+            // What is there can still be read.
+            _ if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path).map_err(|_| error),
             _ => Err(error),
         })?;
         Ok(Arc::new(Self { file, checked: Mutex::new(Bitmap::empty(blocks)), charge }))
@@ -51,6 +62,11 @@ impl BlobFile {
 
     pub(crate) fn charge(&self) -> &Charge {
         &self.charge
+    }
+
+    /// Whether the block was checked since the file was opened.
+    pub(crate) fn is_checked(&self, block: u32) -> bool {
+        lock(&self.checked).has(block)
     }
 
     /// Reads the bytes of a block.
@@ -64,16 +80,40 @@ impl BlobFile {
         let mut buffer = buffers.take((bytes.end - bytes.start) as usize);
         match self.file.read_exact_at(&mut buffer, bytes.start) {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(LoadError::Bad),
-            Err(error) => return Err(LoadError::Io(error)),
+            Err(error) => return Err(LoadError::of(error)),
         }
-        if !lock(&self.checked).has(block) {
+        if !self.is_checked(block) {
             if sum != Some(crc32c::crc32c(&buffer)) {
                 return Err(LoadError::Bad);
             }
             lock(&self.checked).set(block);
         }
         Ok(buffer.freeze())
+    }
+
+    /// Checks a block as it is on the disk, whatever the page cache has of it.
+    pub(crate) fn check(
+        &self,
+        bytes: Range<u64>,
+        block: u32,
+        sum: u32,
+        buffers: &Arc<Buffers>,
+    ) -> Result<(), LoadError> {
+        self.forget_cached(&bytes);
+        lock(&self.checked).clear(block);
+        let checked = self.read(bytes.clone(), block, Some(sum), buffers).map(drop);
+        // Nor does the page cache keep what nobody asked for.
+        self.forget_cached(&bytes);
+        checked
+    }
+
+    fn forget_cached(&self, bytes: &Range<u64>) {
+        #[cfg(target_os = "linux")]
+        {
+            let length = std::num::NonZeroU64::new(bytes.end - bytes.start);
+            // Only advice: what is not dropped is checked as it is cached.
+            let _advised = rustix::fs::fadvise(&self.file, bytes.start, length, rustix::fs::Advice::DontNeed);
+        }
     }
 
     /// Writes pieces one after the other. The block is checked again when it is next read.

@@ -1,6 +1,7 @@
 //! Which blobs are on disk: a map in memory, cut in shards so that look-ups do not meet on one lock.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, RwLock};
 
@@ -35,6 +36,17 @@ impl Index {
     /// Puts a blob in, over an older instance, which is given back.
     pub(crate) fn insert(&self, blob: &Arc<Blob>) -> Option<Arc<Blob>> {
         write(self.shard(&blob.key)).insert(blob.key.clone(), Arc::clone(blob))
+    }
+
+    /// Puts a blob in, unless there is an instance of it; whether it did.
+    pub(crate) fn insert_if_absent(&self, blob: &Arc<Blob>) -> bool {
+        match write(self.shard(&blob.key)).entry(blob.key.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(slot) => {
+                slot.insert(Arc::clone(blob));
+                true
+            }
+        }
     }
 
     /// Takes this instance out, if it is in.

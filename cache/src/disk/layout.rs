@@ -50,8 +50,13 @@ impl Layout {
     /// The folder of a blob's files.
     pub(crate) fn folder(&self, key: &BlobKey) -> PathBuf {
         let hex = key.digest.hex();
-        let scope = scope_folder(&key.scope);
-        self.tree().join(scope).join(key.digest.algorithm().name()).join(hex.get(..2).unwrap_or_default())
+        let prefix = hex.get(..2).unwrap_or_default();
+        self.scope(&key.scope).join(key.digest.algorithm().name()).join(prefix)
+    }
+
+    /// The folder of a scope.
+    pub(crate) fn scope(&self, scope: &Scope) -> PathBuf {
+        self.tree().join(scope_folder(scope))
     }
 
     pub(crate) fn data(&self, key: &BlobKey, id: u64) -> PathBuf {

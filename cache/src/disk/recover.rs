@@ -1,4 +1,4 @@
-//! What a former process left: read at start, by a few threads, without touching the data.
+//! What a former process left in one folder, read without touching the data.
 //!
 //! A blob counts if its meta file is sound and its data file is long enough. Blocks are checked when they are first
 //! read, so a crash costs what was not written and nothing else. Temporary files, data without meta, older
@@ -8,55 +8,33 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::SystemTime;
 
 use super::layout::{Layout, Meta};
 use crate::BlobKey;
-use crate::sync::lock;
-
-/// Beyond this the disk is the limit.
-const MAX_THREADS: usize = 8;
 
 /// A blob that was found.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) meta: Meta,
-    written: SystemTime,
+pub(super) struct Found {
+    pub(super) meta: Meta,
+    /// When its data was last written.
+    pub(super) written: SystemTime,
 }
 
-/// Reads the tree. Blobs come in the order they were last written in, oldest first.
-///
-/// # Errors
-/// The tree's root cannot be made or listed. What goes wrong below that costs only the blobs there.
-pub(crate) fn recover(layout: &Layout, block_bytes: u64) -> io::Result<Vec<Found>> {
-    let tree = layout.tree();
-    fs::create_dir_all(&tree)?;
-    remove_other_versions(layout)?;
-    let mut folders = vec![tree];
+/// Every folder of this layout that may hold blobs.
+pub(super) fn folders(layout: &Layout) -> Vec<PathBuf> {
+    let mut folders = vec![layout.tree()];
     for _ in ["scope", "algorithm", "prefix"] {
         folders = folders.iter().flat_map(|folder| children(folder)).collect();
     }
-    let found = Mutex::new(Vec::new());
-    let folders = Mutex::new(folders);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let Some(folder) = lock(&folders).pop() else { break };
-                    let here = read_folder(layout, &folder, block_bytes);
-                    lock(&found).extend(here);
-                }
-            });
-        }
-    });
-    let mut found = newest(layout, found.into_inner().unwrap_or_default());
-    found.sort_by_key(|found| found.written);
-    Ok(found)
+    folders
 }
 
-fn remove_other_versions(layout: &Layout) -> io::Result<()> {
+/// Removes what versions of the layout that this one does not read have left.
+///
+/// # Errors
+/// The root cannot be listed, or such a folder cannot be removed.
+pub(super) fn remove_other_versions(layout: &Layout) -> io::Result<()> {
     let tree = layout.tree();
     for entry in fs::read_dir(layout.root())? {
         let path = entry?.path();
@@ -70,16 +48,25 @@ fn remove_other_versions(layout: &Layout) -> io::Result<()> {
     Ok(())
 }
 
-fn children(folder: &Path) -> Vec<PathBuf> {
+/// What a folder holds, if it is there.
+pub(super) fn children(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     entries.flatten().map(|entry| entry.path()).collect()
 }
 
-/// The sound blobs of one folder; the rest is removed.
-fn read_folder(layout: &Layout, folder: &Path, block_bytes: u64) -> Vec<Found> {
+/// The sound blobs of one folder, one instance each; the rest is removed. Files of the ids that `is_ours` knows are not
+/// a former process's and are left alone.
+pub(super) fn read_folder(
+    layout: &Layout,
+    folder: &Path,
+    block_bytes: u64,
+    is_ours: impl Fn(u64) -> bool,
+) -> Vec<Found> {
+    let mut files = children(folder);
+    // Asked after the folder was listed: an id is ours before the first file of that name is made.
+    files.retain(|path| !id_of(path).is_some_and(&is_ours));
     let mut found = Vec::new();
     let mut sound = HashSet::new();
-    let files = children(folder);
     for path in files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "meta")) {
         match read_meta(layout, path, block_bytes) {
             Ok(blob) => {
@@ -93,7 +80,13 @@ fn read_folder(layout: &Layout, folder: &Path, block_bytes: u64) -> Vec<Found> {
     for path in files.iter().filter(|path| !sound.contains(*path)) {
         remove(path);
     }
-    found
+    newest(layout, found)
+}
+
+/// The id in a file's name.
+fn id_of(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    u64::from_str_radix(name.split('.').nth(1)?, 16).ok()
 }
 
 fn read_meta(layout: &Layout, path: &Path, block_bytes: u64) -> Result<Found, Box<dyn std::error::Error>> {
@@ -125,11 +118,16 @@ fn newest(layout: &Layout, found: Vec<Found>) -> Vec<Found> {
             }
         };
         if let Some(loser) = loser {
-            remove(&layout.meta(&loser.meta.key, loser.meta.id));
-            remove(&layout.data(&loser.meta.key, loser.meta.id));
+            discard(layout, &loser.meta);
         }
     }
     best.into_values().collect()
+}
+
+/// Removes the files of a blob that is not taken over.
+pub(super) fn discard(layout: &Layout, meta: &Meta) {
+    remove(&layout.meta(&meta.key, meta.id));
+    remove(&layout.data(&meta.key, meta.id));
 }
 
 fn remove(path: &Path) {

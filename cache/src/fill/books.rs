@@ -62,6 +62,9 @@ impl Fills {
         }
         let (blob, bypass) = tiers.fillable(blob);
         let fill = Arc::new(Fill::of(&blob, bypass));
+        if bypass.is_some() && !tiers.can_load() {
+            fill.leave_disk();
+        }
         running.insert(blob.key.clone(), Arc::clone(&fill));
         let attachment = fill.attach_to(&mut fill.state(), demand, Role::Leading);
         Ok((blob, Joined::New(fill, attachment)))

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::ending::End;
-use super::jobs::{Job, Part, hash, keep, open_file};
+use super::jobs::{Job, Keep, Part, hash, keep, lent, on_disk, open_file};
 use super::opening::{Begun, Opened, open};
 use super::plan::Wait;
 use super::saving::PERSIST_EVERY;
@@ -108,10 +108,8 @@ impl Engine {
         let disk = self.tiers.disk.as_ref().filter(|_| state.bypass.is_none() && self.blob.size() > 0);
         if let Some(disk) = disk {
             self.opening = true;
-            self.jobs.spawn_blocking_on(
-                open_file(Arc::clone(disk), Arc::clone(&self.blob), detached),
-                &self.tiers.runtime,
-            );
+            let work = open_file(Arc::clone(disk), Arc::clone(&self.blob), detached);
+            on_disk(&mut self.jobs, &self.tiers, work, Job::FileOpened(None));
         }
         // Without a disk, and for what it cannot hold, memory alone knows the blob.
         if !detached && (disk.is_none() || self.tiers.is_small(&self.blob)) {
@@ -274,8 +272,8 @@ impl Engine {
             let file = self.file.clone().filter(|_| self.is_keeping(&state));
             let in_memory = !state.detached && (file.is_none() || self.tiers.is_small(&self.blob));
             drop(state);
-            let work = keep(Arc::clone(&self.tiers), Arc::clone(&self.blob), file, block, pieces, in_memory);
-            self.jobs.spawn_blocking_on(work, &self.tiers.runtime);
+            let work = Keep { blob: Arc::clone(&self.blob), block, pieces, file, in_memory };
+            self.jobs.spawn_on(keep(Arc::clone(&self.tiers), work), &self.tiers.runtime);
         }
     }
 
@@ -315,8 +313,15 @@ impl Engine {
             if !batch.is_empty() {
                 self.hashed = next + batch.len() as u32;
                 let disk = self.tiers.disk.clone().zip(self.file.clone());
+                let instead = batch.iter().any(|part| matches!(part, Part::OnDisk)).then(|| {
+                    let lent = lent(&prefix, &batch);
+                    Job::Hashed { prefix: prefix.clone(), lent, disk_failed: true }
+                });
                 let work = hash(Arc::clone(&self.blob), disk, prefix, batch);
-                self.jobs.spawn_blocking_on(work, &self.tiers.runtime);
+                match instead {
+                    Some(instead) => on_disk(&mut self.jobs, &self.tiers, work, instead),
+                    None => drop(self.jobs.spawn_blocking_on(work, &self.tiers.runtime)),
+                }
                 return Ok(());
             }
         }
@@ -350,7 +355,7 @@ impl Engine {
                 }
                 if let Some(reason) = refused {
                     state.bypass = Some(reason);
-                } else {
+                } else if self.file.is_some() {
                     self.unsaved += 1;
                 }
                 let wakers = state.wakers(|reader| reader.demand.verified);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::task::JoinSet;
 
 use crate::Bypass;
 use crate::blob::Blob;
@@ -34,6 +35,17 @@ pub(super) enum Job {
     Persisted,
 }
 
+/// Has work done that asks the disk. If the disk takes too long, the fill goes on with `instead`.
+pub(super) fn on_disk(
+    jobs: &mut JoinSet<Job>,
+    tiers: &Arc<Tiers>,
+    work: impl FnOnce() -> Job + Send + 'static,
+    instead: Job,
+) {
+    let ours = Arc::clone(tiers);
+    jobs.spawn_on(async move { ours.on_disk(work).await.unwrap_or(instead) }, &tiers.runtime);
+}
+
 /// Lists the blob, unless it was purged before it got here, and opens its file.
 pub(super) fn open_file(disk: Arc<Disk>, blob: Arc<Blob>, detached: bool) -> impl FnOnce() -> Job + Send {
     move || {
@@ -44,30 +56,44 @@ pub(super) fn open_file(disk: Arc<Disk>, blob: Arc<Blob>, detached: bool) -> imp
     }
 }
 
-/// Sums a block and gives it to the tiers.
-pub(super) fn keep(
-    tiers: Arc<Tiers>,
-    blob: Arc<Blob>,
-    file: Option<Arc<BlobFile>>,
-    block: u32,
-    pieces: Vec<Bytes>,
-    in_memory: bool,
-) -> impl FnOnce() -> Job + Send {
-    move || {
-        let sum = pieces.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
-        if !blob.note_sum(block, sum) {
-            return Job::Kept { block, same: false, refused: None };
-        }
-        let refused = match (&tiers.disk, &file) {
-            (Some(disk), Some(file)) => disk.store(&blob, file, block, &pieces).err(),
-            _ => None,
-        };
-        if in_memory {
+/// A block and who is to take it.
+pub(super) struct Keep {
+    pub(super) blob: Arc<Blob>,
+    pub(super) block: u32,
+    pub(super) pieces: Vec<Bytes>,
+    /// Where it goes on disk, if it does.
+    pub(super) file: Option<Arc<BlobFile>>,
+    pub(super) in_memory: bool,
+}
+
+/// Sums a block and gives it to the tiers. A disk that hangs has refused it.
+pub(super) async fn keep(tiers: Arc<Tiers>, work: Keep) -> Job {
+    let block = work.block;
+    let memory = Arc::clone(&tiers);
+    let summed = tiers.runtime.spawn_blocking(move || {
+        let sum = work.pieces.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
+        let same = work.blob.note_sum(block, sum);
+        if same && work.in_memory {
             // Copied, as pieces may be slices of larger buffers.
-            tiers.memory.offer(&blob, block, pieces.concat().into());
+            memory.memory.offer(&work.blob, block, work.pieces.concat().into());
         }
-        Job::Kept { block, same: true, refused }
-    }
+        same.then_some(work)
+    });
+    let Keep { blob, pieces, file, .. } = match summed.await {
+        Ok(Some(work)) => work,
+        Ok(None) => return Job::Kept { block, same: false, refused: None },
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The process ends.
+        Err(_) => return Job::Kept { block, same: true, refused: Some(Bypass::DiskError) },
+    };
+    let refused = match (tiers.disk.clone(), file) {
+        (Some(disk), Some(file)) => {
+            let store = move || disk.store(&blob, &file, block, &pieces).err();
+            tiers.on_disk(store).await.unwrap_or(Some(Bypass::DiskError))
+        }
+        _ => None,
+    };
+    Job::Kept { block, same: true, refused }
 }
 
 /// Where a block comes from that is to be hashed.
@@ -80,6 +106,12 @@ pub(super) enum Part {
     OnDisk,
 }
 
+/// The blocks of a batch that the window wants back.
+pub(super) fn lent(prefix: &Prefix, batch: &[Part]) -> Vec<u32> {
+    let is_lent = |(block, part)| matches!(part, &Part::Lent(_)).then_some(block);
+    (prefix.next()..).zip(batch).filter_map(is_lent).collect()
+}
+
 /// Hashes a batch of blocks. Stops at one that cannot be read.
 pub(super) fn hash(
     blob: Arc<Blob>,
@@ -89,8 +121,7 @@ pub(super) fn hash(
 ) -> impl FnOnce() -> Job + Send {
     move || {
         let start = prefix.next();
-        let is_lent = |(block, part)| matches!(part, &Part::Lent(_)).then_some(block);
-        let lent = (start..).zip(&batch).filter_map(is_lent).collect();
+        let lent = lent(&prefix, &batch);
         let mut disk_failed = false;
         for (block, part) in (start..).zip(batch) {
             match (part, &disk) {
@@ -100,7 +131,7 @@ pub(super) fn hash(
                     Ok(bytes) => prefix.push(&[bytes]),
                     Err(error) => {
                         // A block that is absent or bad is off the books, and is fetched again.
-                        disk_failed = matches!(error, LoadError::Io(_));
+                        disk_failed = matches!(error, LoadError::Io(_) | LoadError::Off);
                         break;
                     }
                 },

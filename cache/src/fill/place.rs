@@ -112,7 +112,7 @@ impl Attachment {
                 return Take::Taken;
             }
         }
-        if ready && blob.has(block) {
+        if ready && !state.without_disk && blob.has(block) {
             return Take::OnDisk;
         }
         if state.status.has_ended() {

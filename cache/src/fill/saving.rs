@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::Engine;
-use super::jobs::Job;
+use super::jobs::{Job, on_disk};
 use crate::CacheError;
 use crate::blob::Standing;
 
@@ -17,9 +17,7 @@ impl Engine {
         if matches!(error, CacheError::Mismatch(_) | CacheError::Changed) {
             self.blob.condemn(error.clone());
             let (tiers, blob) = (Arc::clone(&self.tiers), Arc::clone(&self.blob));
-            let removal = self.tiers.runtime.spawn_blocking(move || tiers.remove(&blob));
-            // It fails only if the process ends.
-            let _removed = removal.await;
+            self.tiers.on_disk(move || tiers.remove(&blob)).await;
         } else {
             self.persist().await;
         }
@@ -35,8 +33,7 @@ impl Engine {
         if std::mem::take(&mut self.unsaved) > 0 || nothing {
             let blob = Arc::clone(&self.blob);
             let write = move || if nothing { disk.remove(&blob) } else { disk.persist(&blob) };
-            // It fails only if the process ends.
-            let _written = self.tiers.runtime.spawn_blocking(write).await;
+            self.tiers.on_disk(write).await;
         }
     }
 
@@ -49,6 +46,6 @@ impl Engine {
             disk.persist(&blob);
             Job::Persisted
         };
-        self.jobs.spawn_blocking_on(work, &self.tiers.runtime);
+        on_disk(&mut self.jobs, &self.tiers, work, Job::Persisted);
     }
 }

@@ -27,7 +27,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn config(dir: Option<&Path>) -> CacheConfig {
     CacheConfig {
         memory_bytes: 256 * BLOCK,
-        disk: dir.map(|dir| DiskConfig { dir: dir.into(), capacity_bytes: 4096 * BLOCK }),
+        disk: dir.map(|dir| DiskConfig {
+            capacity_bytes: 4096 * BLOCK,
+            scrub_bytes_per_second: 0,
+            ..DiskConfig::in_dir(dir)
+        }),
         block_bytes: BLOCK,
         fetch_range_bytes: RANGE,
         fetch_parallel: 4,
@@ -36,6 +40,13 @@ pub(crate) fn config(dir: Option<&Path>) -> CacheConfig {
         finish_bytes: 64 * BLOCK,
         ..CacheConfig::default()
     }
+}
+
+/// Opens a cache, and waits until it knows what is on its disk.
+pub(crate) async fn open(config: CacheConfig) -> Cache {
+    let cache = Cache::open(config).await.expect("opens");
+    eventually("the disk is known", || cache.stats().disk_recovering == 0).await;
+    cache
 }
 
 pub(crate) struct Rig {
@@ -49,6 +60,13 @@ pub(crate) struct Stored {
     pub(crate) object: ObjectName,
     pub(crate) source: Source,
     pub(crate) content: Bytes,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        // A test that failed would wait for the calls that hang.
+        self.cache.hang_disk(false);
+    }
 }
 
 impl Rig {
@@ -65,14 +83,20 @@ impl Rig {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut config = config(Some(dir.path()));
         change(&mut config);
-        let cache = Cache::open(config).await.expect("opens");
+        let cache = open(config).await;
         Self { origin: FakeOrigin::with_chunk_bytes(1000), cache, dir }
     }
 
     /// Ends the cache as a process would end, and opens the folder again.
     pub(crate) async fn reopen(&mut self) {
+        self.reopen_with(|_| {}).await;
+    }
+
+    pub(crate) async fn reopen_with(&mut self, change: impl FnOnce(&mut CacheConfig)) {
         self.cache.close().await;
-        self.cache = Cache::open(config(Some(self.dir.path()))).await.expect("opens again");
+        let mut config = config(Some(self.dir.path()));
+        change(&mut config);
+        self.cache = open(config).await;
     }
 
     /// Puts a blob of so many bytes at the origin.

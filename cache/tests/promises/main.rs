@@ -3,7 +3,9 @@
 // Helpers of tests, as the tests themselves, fail by panicking.
 #![allow(clippy::expect_used)]
 
+mod crash_model;
 mod disk_trouble;
+mod eviction;
 mod harness;
 mod memory_bounds;
 mod random_operations;

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::harness::{BLOCK, Rig, Stored};
 
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     match std::env::var("DATAPROXY_SEED") {
         Ok(seed) => seed.parse().expect("DATAPROXY_SEED is a number"),
         Err(_) => rand::random(),

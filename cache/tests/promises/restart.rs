@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use dataproxy_cache::{Cache, OpenError, Outcome, Wanted};
+use dataproxy_cache::{Cache, CacheConfig, OpenError, Outcome, Wanted};
 
-use crate::harness::{BLOCK, Rig, bounded, config, eventually, take};
+use crate::harness::{BLOCK, Rig, bounded, config, eventually, open, take};
 
 fn files(dir: &Path, kind: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -120,7 +120,7 @@ async fn a_range_that_was_brought_outlives_a_crash_while_its_reader_is_still_the
         eventually("the map is written", || !files(rig.dir.path(), "meta").is_empty()).await;
         let image = tempfile::tempdir().expect("a temporary folder");
         copy(rig.dir.path(), image.path());
-        let cache = Cache::open(config(Some(image.path()))).await.expect("opens");
+        let cache = open(config(Some(image.path()))).await;
         assert_eq!(cache.stats().disk_bytes, 3 * BLOCK);
         drop(reader);
     })
@@ -151,6 +151,71 @@ async fn a_block_that_rots_on_disk_is_found_and_fetched_again() {
         assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::DiskHit);
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_blob_damaged_all_over_is_read_whole_all_the_same() {
+    bounded(async {
+        let mut rig = Rig::with(|config| config.memory_bytes = 0).await;
+        let blob = rig.blob(900 * BLOCK);
+        rig.check(&blob, Wanted::Whole).await;
+        rig.idle().await;
+        rig.cache.close().await;
+        let path = files(rig.dir.path(), "data").remove(0);
+        let mut data = fs::read(&path).expect("readable");
+        for block in (0..900).step_by(40) {
+            data[block * BLOCK as usize] ^= 1;
+        }
+        fs::write(&path, data).expect("written");
+        rig.reopen().await;
+        rig.check(&blob, Wanted::Whole).await;
+        rig.idle().await;
+        // What was not come to then is mended by whoever reads it next.
+        for _ in 0..3 {
+            rig.check(&blob, Wanted::Whole).await;
+            rig.idle().await;
+        }
+        assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::DiskHit);
+        assert_eq!(rig.cache.stats().bad_blocks, 23);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_block_that_rots_where_nobody_reads_is_found_by_the_scrub() {
+    bounded(async {
+        let mut rig = Rig::new().await;
+        let blob = rig.blob(200 * BLOCK + 5);
+        rig.check(&blob, Wanted::Whole).await;
+        rig.idle().await;
+        rig.cache.close().await;
+        let path = files(rig.dir.path(), "data").remove(0);
+        let mut data = fs::read(&path).expect("readable");
+        data[150 * BLOCK as usize + 7] ^= 0x80;
+        data[200 * BLOCK as usize] ^= 1;
+        fs::write(&path, data).expect("written");
+        rig.reopen_with(|config| scrub(config, 0)).await;
+        assert_eq!(rig.cache.stats().scrubbed_bytes, 0, "0 is off");
+        // The rate bounds it: after the first batch of 16 blocks it waits for an hour.
+        rig.reopen_with(|config| scrub(config, 16 * BLOCK / 3600)).await;
+        eventually("some is checked", || rig.cache.stats().scrubbed_bytes > 0).await;
+        assert_eq!((rig.cache.stats().scrubbed_bytes, rig.cache.stats().bad_blocks), (16 * BLOCK, 0));
+        rig.reopen_with(|config| scrub(config, u64::MAX)).await;
+        eventually("both are found", || rig.cache.stats().bad_blocks == 2).await;
+        eventually("all is checked", || rig.cache.stats().scrubbed_bytes == 200 * BLOCK + 5).await;
+        assert_eq!(rig.cache.stats().disk_partial, 1);
+        // That they are bad outlives the process, and costs them alone.
+        rig.reopen_with(|config| scrub(config, 0)).await;
+        rig.check(&blob, Wanted::Whole).await;
+        assert_eq!((rig.origin_bytes(), rig.cache.stats().bad_blocks), (BLOCK + 5, 0));
+    })
+    .await;
+}
+
+fn scrub(config: &mut CacheConfig, bytes_per_second: u64) {
+    if let Some(disk) = &mut config.disk {
+        disk.scrub_bytes_per_second = bytes_per_second;
+    }
 }
 
 #[tokio::test]
@@ -235,7 +300,7 @@ async fn another_block_size_starts_with_an_empty_tier() {
         rig.cache.close().await;
         let mut config = config(Some(rig.dir.path()));
         config.block_bytes = 2 * BLOCK;
-        let cache = Cache::open(config).await.expect("opens");
+        let cache = open(config).await;
         assert_eq!(cache.stats().disk_bytes, 0);
         let (found, _) = cache.read_all(&blob.key, &blob.source, u64::MAX).await.expect("whole");
         assert!(found == blob.content);

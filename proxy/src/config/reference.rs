@@ -357,6 +357,20 @@ pub const SETTINGS: &[Setting] = &[
     setting("cache", "capacity", BYTES, Some("\"10 GiB\""), "Budget of the disk tier"),
     setting(
         "cache",
+        "disk_patience",
+        TIME,
+        Some("\"2s\""),
+        "How long a pull waits for the disk tier. After that it goes on from the account, and so does everybody until the disk answers",
+    ),
+    setting(
+        "cache",
+        "scrub",
+        BYTES,
+        Some("\"8 MiB\""),
+        "Bytes a second at which all that is on disk is read and checked, over and over, but no oftener than every ten minutes; `\"0 B\"` is never",
+    ),
+    setting(
+        "cache",
         "block",
         BYTES,
         Some("\"1 MiB\""),

@@ -162,6 +162,10 @@ pub(super) struct CacheSection {
     pub(super) dir: Option<PathBuf>,
     #[serde(deserialize_with = "unit::bytes")]
     pub(super) capacity: u64,
+    #[serde(deserialize_with = "unit::duration")]
+    pub(super) disk_patience: Duration,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) scrub: u64,
     #[serde(deserialize_with = "unit::bytes")]
     pub(super) block: u64,
     #[serde(deserialize_with = "unit::bytes")]
@@ -181,10 +185,13 @@ pub(super) struct CacheSection {
 impl Default for CacheSection {
     fn default() -> Self {
         let cache = dataproxy_cache::CacheConfig::default();
+        let disk = dataproxy_cache::DiskConfig::in_dir("");
         Self {
             memory: cache.memory_bytes,
             dir: None,
-            capacity: dataproxy_cache::DiskConfig::in_dir("").capacity_bytes,
+            capacity: disk.capacity_bytes,
+            disk_patience: disk.patience,
+            scrub: disk.scrub_bytes_per_second,
             block: cache.block_bytes,
             fetch_range: cache.fetch_range_bytes,
             fetch_parallel: cache.fetch_parallel,
@@ -201,7 +208,12 @@ impl CacheSection {
     pub(super) fn resolve(self) -> dataproxy_cache::CacheConfig {
         dataproxy_cache::CacheConfig {
             memory_bytes: self.memory,
-            disk: self.dir.map(|dir| dataproxy_cache::DiskConfig { dir, capacity_bytes: self.capacity }),
+            disk: self.dir.map(|dir| dataproxy_cache::DiskConfig {
+                dir,
+                capacity_bytes: self.capacity,
+                patience: self.disk_patience,
+                scrub_bytes_per_second: self.scrub,
+            }),
             block_bytes: self.block,
             fetch_range_bytes: self.fetch_range,
             fetch_parallel: self.fetch_parallel,

@@ -264,6 +264,13 @@ pub const METRICS: &[Metric] = &[
         "",
         "Blocks on disk that did not match their checksum",
     ),
+    metric(
+        "dataproxy_cache_scrubbed_bytes_total",
+        Counter,
+        "bytes",
+        "",
+        "Bytes on disk that were read to check them, by nobody's request",
+    ),
     metric("dataproxy_cache_evictions_total", Counter, "1", "", "Blobs evicted from disk"),
     metric(
         "dataproxy_cache_disk_errors_total",
@@ -271,6 +278,13 @@ pub const METRICS: &[Metric] = &[
         "1",
         "",
         "Failed reads and writes of the disk tier, a full disk included",
+    ),
+    metric(
+        "dataproxy_cache_disk_stalls_total",
+        Counter,
+        "1",
+        "",
+        "Calls of the disk tier that were not waited for any longer than `cache.disk_patience`",
     ),
     metric(
         "dataproxy_cache_unverified_range_reads_total",
@@ -284,6 +298,27 @@ pub const METRICS: &[Metric] = &[
     metric("dataproxy_cache_disk_bytes", Gauge, "bytes", "", "Bytes in the disk tier"),
     metric("dataproxy_cache_disk_complete", Gauge, "1", "", "Whole, verified blobs on disk"),
     metric("dataproxy_cache_disk_partial", Gauge, "1", "", "Other blobs on disk"),
+    metric(
+        "dataproxy_cache_disk_reads_off",
+        Gauge,
+        "1",
+        "",
+        "1 while nothing is read from the disk tier, as that hangs or has failed five times in a row",
+    ),
+    metric(
+        "dataproxy_cache_disk_writes_off",
+        Gauge,
+        "1",
+        "",
+        "1 while nothing is written to the disk tier, as that hangs, has failed five times in a row, or there is no room",
+    ),
+    metric(
+        "dataproxy_cache_disk_recovering",
+        Gauge,
+        "1",
+        "",
+        "1 while it is not known yet what a former process left on disk; what is asked for is looked for first",
+    ),
     metric("dataproxy_connections_total", Counter, "1", "listener = plain, tls", "Connections accepted"),
     metric("dataproxy_connections_open", Gauge, "1", "listener = plain, tls", "Connections open"),
     metric(
