@@ -1,7 +1,8 @@
 //! The promises, one module each; a test's name says what it shows.
 //!
 //! Modules whose names begin with `clients_` start real clients and need root, those that begin with `big_`
-//! move gigabytes, those that begin with `azurite_` need Azurite; all belong to the full tier. The rest is quick.
+//! move gigabytes, those that begin with `azurite_` need Azurite, those that begin with `disks_` mount and trace and need
+//! root; all belong to the full tier. The rest is quick.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod azurite_account;
@@ -30,9 +31,11 @@ mod clients_skopeo;
 mod clients_tls;
 mod damaged;
 mod dark_account;
+mod disks_in_trouble;
 mod every_client;
 mod herd;
 mod house;
+mod kill_9;
 mod lazy_pull;
 mod loadtest;
 mod node_killed;

@@ -52,6 +52,10 @@ pub struct Options {
     pub account: Option<String>,
     /// Memory tier of each node in bytes.
     pub memory_bytes: u64,
+    /// The folder of the nodes' disk tier; one of its own for each if absent.
+    pub cache_dir: Option<PathBuf>,
+    /// More lines of `[cache]`.
+    pub cache: String,
     /// Certificate and key in PEM, for a TLS listener on each node.
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Whether the listeners speak HTTP/2 too.
@@ -69,8 +73,22 @@ impl Default for Options {
     fn default() -> Self {
         let tenancy = "path = true\n".to_owned();
         let (more, bindings, account) = (String::new(), Vec::new(), None);
+        let (cache_dir, cache) = (None, String::new());
         let (certificate, http2, split) = (None, false, false);
-        Self { nodes: 1, more, account, memory_bytes: 64 << 20, certificate, http2, tenancy, bindings, split }
+        let memory_bytes = 64 << 20;
+        Self {
+            nodes: 1,
+            more,
+            account,
+            memory_bytes,
+            cache_dir,
+            cache,
+            certificate,
+            http2,
+            tenancy,
+            bindings,
+            split,
+        }
     }
 }
 
@@ -220,6 +238,11 @@ impl Node {
         self.daemon.as_ref().expect("the node runs").pid()
     }
 
+    /// The folder of its disk tier, unless the options name another.
+    pub fn cache_dir(&self) -> PathBuf {
+        self.dir.join("cache")
+    }
+
     /// All that it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
@@ -279,7 +302,7 @@ impl Node {
 
     fn write_config(&self, dir: &Path, options: &Options, data: Option<(String, SocketAddr)>) {
         let Self { name, pull, tls, admin, .. } = self;
-        let (dir, home) = (dir.display(), self.dir.display());
+        let dir = dir.display();
         let mut text = format!("[node]\nname = \"{name}\"\nzone = \"{ZONE}\"\n");
         if name != "front" {
             text += "stamp = \"a\"\n";
@@ -305,7 +328,9 @@ impl Node {
             options.tenancy, options.memory_bytes
         );
         if name != "front" {
-            text += &format!("dir = \"{home}/cache\"\n");
+            let own = self.dir.join("cache");
+            let dir = options.cache_dir.as_ref().unwrap_or(&own);
+            text += &format!("dir = \"{}\"\n{}", dir.display(), options.cache);
         }
         if let Some((_, endpoint)) = data {
             text += &format!("[delivery]\nkey = \"{dir}/key\"\ndata_endpoint = \"http://{endpoint}\"\n");
