@@ -288,7 +288,7 @@ impl FakeOrigin {
         };
         let body =
             stream::unfold(body, |mut body| async move { body.next().await.map(|piece| (piece, body)) });
-        Ok(OriginRead { size, etag, range, body: body.boxed() })
+        Ok(OriginRead { size, etag, range, body: body.boxed(), lent: false })
     }
 }
 

@@ -20,6 +20,9 @@ const BACKOFF_CAP: Duration = Duration::from_secs(2);
 /// An origin that asks for a longer pause than this does not get it: the client's header deadline is 20 s.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(5);
 
+/// Reads that another cache has begun to answer and broken off, in one fetch, before such a break counts as a failed try.
+const LENT_BREAKS: u32 = 4;
+
 /// What happens to a read.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -51,6 +54,9 @@ pub(crate) struct Fetch {
     /// Size and version, once known.
     known: Option<(u64, ETag)>,
     body: Option<BoxStream<'static, Result<Bytes, OriginError>>>,
+    /// Whether another cache gives `body`.
+    lent: bool,
+    lent_breaks: u32,
     tries: u32,
     max_tries: u32,
     idle: Duration,
@@ -72,6 +78,8 @@ impl Fetch {
             left: range,
             known,
             body: None,
+            lent: false,
+            lent_breaks: 0,
             tries: 0,
             max_tries: config.origin_attempts,
             idle: config.origin_idle_timeout,
@@ -90,7 +98,13 @@ impl Fetch {
             match self.step().await {
                 Ok(event) => return Some(event),
                 Err(error) => {
-                    self.body = None;
+                    let lent = self.body.take().is_some() && self.lent;
+                    if lent && error.kind.is_transient() && self.lent_breaks < LENT_BREAKS {
+                        // Storage has not failed, so neither a pause nor its leave is due.
+                        self.lent_breaks += 1;
+                        tracing::debug!(object = ?self.source.object, at = self.left.start, %error, "no longer lent");
+                        continue;
+                    }
                     self.tries += 1;
                     let is_last = !error.kind.is_transient() || self.tries >= self.max_tries;
                     if is_last || !self.source.origin.may_retry(&error) {
@@ -113,6 +127,7 @@ impl Fetch {
             self.known = Some((read.size, read.etag));
             self.left = read.range;
             self.body = Some(read.body);
+            self.lent = read.lent;
             return Ok(answer);
         };
         loop {
@@ -140,7 +155,8 @@ impl Fetch {
             if bytes.len() as u64 > left {
                 return Err(overrun());
             }
-            self.counters.origin_bytes.add(bytes.len() as u64);
+            let received = if self.lent { &self.counters.lent_bytes } else { &self.counters.origin_bytes };
+            received.add(bytes.len() as u64);
             let offset = self.left.start;
             self.left.start += bytes.len() as u64;
             return Ok(Event::Piece { offset, bytes });
@@ -148,11 +164,12 @@ impl Fetch {
     }
 
     async fn ask(&mut self) -> Result<OriginRead, OriginError> {
-        self.counters.origin_requests.add(1);
+        let mut sent = Sent { lent: false, counters: Arc::clone(&self.counters) };
         let pin = self.known.as_ref().map(|(_, etag)| etag);
         let get = self.source.origin.get(&self.source.object, self.left.clone(), pin);
         let read =
             tokio::time::timeout(self.idle, get).await.map_err(|_| silent("no answer", self.idle))??;
+        sent.lent = read.lent;
         if self.known.as_ref().is_some_and(|(size, etag)| *size != read.size || *etag != read.etag) {
             let message = "another version than the pinned one was sent";
             return Err(OriginError::new(OriginErrorKind::Changed, message));
@@ -163,6 +180,19 @@ impl Fetch {
             return Err(OriginError::new(OriginErrorKind::Protocol, message));
         }
         Ok(read)
+    }
+}
+
+/// A request on its way. It is counted when it is answered or given up, as only the answer tells who gave it.
+struct Sent {
+    lent: bool,
+    counters: Arc<Counters>,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let counter = if self.lent { &self.counters.lent_requests } else { &self.counters.origin_requests };
+        counter.add(1);
     }
 }
 

@@ -31,6 +31,14 @@ pub enum Wanted {
         /// Last offset, not before the first.
         last: u64,
     },
+    /// The same, for another cache of the same storage that counts on this one to read them. Reads of its own are kept for
+    /// it, so that two caches whose reads wait for each other both go on.
+    Owed {
+        /// First offset.
+        first: u64,
+        /// Last offset, not before the first.
+        last: u64,
+    },
     /// The last bytes, this many; all of them if the blob is shorter.
     Suffix(u64),
 }
@@ -40,7 +48,7 @@ impl Wanted {
         match self {
             Self::Whole => Reach::Whole,
             Self::From(_) | Self::RestOfWhole(_) => Reach::Open,
-            Self::Closed { .. } | Self::Suffix(_) => Reach::Bounded,
+            Self::Closed { .. } | Self::Owed { .. } | Self::Suffix(_) => Reach::Bounded,
         }
     }
 
@@ -52,7 +60,9 @@ impl Wanted {
         let range = match self {
             Self::Whole => return Ok(0..size),
             Self::From(first) | Self::RestOfWhole(first) => first..size,
-            Self::Closed { first, last } => first..last.saturating_add(1).min(size),
+            Self::Closed { first, last } | Self::Owed { first, last } => {
+                first..last.saturating_add(1).min(size)
+            }
             Self::Suffix(length) => size.saturating_sub(length)..size,
         };
         if range.start < range.end { Ok(range) } else { Err(CacheError::RangeNotSatisfiable { size }) }

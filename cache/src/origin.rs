@@ -66,6 +66,9 @@ pub struct OriginRead {
     pub range: Range<u64>,
     /// The bytes, in order. Ends after exactly `range`, or with an error. Dropping it stops the read.
     pub body: BoxStream<'static, Result<Bytes, OriginError>>,
+    /// Whether another cache of the same storage gives the bytes, and not storage itself. Such reads are counted apart, and
+    /// one that breaks is made again at once: storage has not failed.
+    pub lent: bool,
 }
 
 impl fmt::Debug for OriginRead {
@@ -103,6 +106,12 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     fn may_retry(&self, error: &OriginError) -> bool {
         let _ = error;
         true
+    }
+
+    /// Hears that the content of `object`, as it was read here, is not what its digest names. An origin that lends from
+    /// other caches reads it from storage from then on.
+    fn refuted(&self, object: &ObjectName) {
+        let _ = object;
     }
 }
 

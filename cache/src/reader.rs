@@ -17,7 +17,7 @@ use crate::blob::Blob;
 use crate::disk::{BlobFile, LoadError};
 use crate::fill::{self, Attachment, Demand, Fill, Joined, Opener, Reach, Role, Take};
 use crate::tiers::Tiers;
-use crate::{Bypass, CacheError, Outcome, Source, Wanted};
+use crate::{Bypass, CacheError, ETag, Outcome, Source, Wanted};
 
 /// Fills that one read joins at most before it reads without the disk. More than one is due only if blocks are lost on
 /// the way: evicted, or found bad after a crash.
@@ -33,6 +33,8 @@ pub struct BlobReader {
     blob: Arc<Blob>,
     range: Range<u64>,
     reach: Reach,
+    /// Whether another cache waits for the bytes.
+    owed: bool,
     /// Whether the blob is delivered as a whole, so that its end waits for the verdict.
     whole: bool,
     /// The next byte to be had; those before it are delivered or in the queue.
@@ -71,6 +73,7 @@ impl BlobReader {
             source: source.clone(),
             position: range.start,
             reach: wanted.reach(),
+            owed: matches!(wanted, Wanted::Owed { .. }),
             whole: rest_of_whole || range == (0..blob.size()),
             blob,
             range,
@@ -94,6 +97,11 @@ impl BlobReader {
         self.range.clone()
     }
 
+    /// The version of the object that they are of.
+    pub fn etag(&self) -> &ETag {
+        &self.blob.etag
+    }
+
     /// How they were served, as far as is known by now; final once the stream has ended.
     pub fn outcome(&self) -> Outcome {
         match (self.served.bypass, self.served.fill) {
@@ -110,6 +118,7 @@ impl BlobReader {
         Demand {
             range: self.position..self.range.end,
             reach: self.reach,
+            owed: self.owed,
             verified: self.whole && !self.range.is_empty(),
         }
     }

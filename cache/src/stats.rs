@@ -40,12 +40,16 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Requests sent to origins.
+    /// Requests sent to origins, those that other caches answered left out.
     origin_requests,
     /// Body bytes received from origins.
     origin_bytes,
     /// Ranged reads that were tried again.
     origin_retries,
+    /// Ranged reads that another cache of the same storage answered; not among `origin_requests`.
+    lent_requests,
+    /// Body bytes received from other caches; not among `origin_bytes`.
+    lent_bytes,
     /// Fills running now.
     fills_running,
     /// Fills started.

@@ -35,7 +35,11 @@ impl Ranged {
 pub(crate) fn covers_empty(wanted: Wanted) -> bool {
     match wanted {
         Wanted::Whole | Wanted::From(0) | Wanted::Closed { first: 0, .. } | Wanted::Suffix(1..) => true,
-        Wanted::From(_) | Wanted::RestOfWhole(_) | Wanted::Closed { .. } | Wanted::Suffix(0) => false,
+        Wanted::From(_)
+        | Wanted::RestOfWhole(_)
+        | Wanted::Closed { .. }
+        | Wanted::Owed { .. }
+        | Wanted::Suffix(0) => false,
     }
 }
 

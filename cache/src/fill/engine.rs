@@ -121,7 +121,7 @@ impl Engine {
                 window.reserve(blocks.clone());
             }
             drop(state);
-            self.fly(blocks, begun.events);
+            self.fly(blocks, false, begun.events);
         } else {
             drop(state);
         }
@@ -285,6 +285,7 @@ impl Engine {
             prefix.finish(&self.blob.key.digest).map_err(|mismatch| {
                 self.tiers.counters.mismatches.add(1);
                 tracing::warn!(blob = %self.blob.key, found = %mismatch.found, "the origin's content is wrong");
+                self.source.origin.refuted(&self.source.object);
                 CacheError::Mismatch(mismatch)
             })?;
             self.blob.set_verified();

@@ -29,7 +29,7 @@ fn first_range(wanted: Wanted, block: u64, most: u64) -> Option<Range<u64>> {
     let (first, last) = match wanted {
         Wanted::Whole => (0, u64::MAX),
         Wanted::From(first) | Wanted::RestOfWhole(first) => (first, u64::MAX),
-        Wanted::Closed { first, last } => (first, last),
+        Wanted::Closed { first, last } | Wanted::Owed { first, last } => (first, last),
         Wanted::Suffix(_) => return None,
     };
     let start = first - first % block;

@@ -16,6 +16,8 @@ pub(crate) struct Demand {
     pub(crate) range: Range<u64>,
     /// How likely it is to read them all.
     pub(crate) reach: Reach,
+    /// Whether another cache waits for them: see [`next_owed_run`].
+    pub(crate) owed: bool,
     /// Whether it is served the last block only once the digest agrees.
     pub(crate) verified: bool,
 }
@@ -129,11 +131,7 @@ pub(crate) fn next_run(
     rest: Range<u32>,
     present: impl Fn(u32) -> bool,
 ) -> Option<Run> {
-    let most = (bounds.fetch_bytes / bounds.blocks.block_bytes()).max(1) as u32;
-    let run = |start: u32, limit: u32| {
-        let limit = limit.min(start.saturating_add(most));
-        start..(start + 1..limit).find(|block| present(*block)).unwrap_or(limit.max(start + 1))
-    };
+    let run = |start: u32, limit: u32| run_from(start, limit, bounds, &present);
     for reader in readers.values().filter(|reader| reader.wait == Some(Wait::Bytes) && !reader.is_done()) {
         let block = bounds.blocks.of(reader.position);
         if !present(block) {
@@ -168,6 +166,28 @@ pub(crate) fn next_run(
     first_of_rest(Need::Rest)
 }
 
+/// The next run that another cache waits for. Ordinary reads may all wait for other caches, one of which may wait for this
+/// run: so it is fetched beside them.
+pub(crate) fn next_owed_run(
+    readers: &BTreeMap<u64, Reader>,
+    bounds: &Bounds,
+    present: impl Fn(u32) -> bool,
+) -> Option<Run> {
+    readers.values().filter(|reader| reader.demand.owed && !reader.is_done()).find_map(|reader| {
+        let wanted = reader.wanted(bounds);
+        let start = wanted.clone().find(|block| !present(*block))?;
+        let blocks = run_from(start, wanted.end, bounds, &present);
+        Some(Run { blocks, need: Need::Now, spare: wanted })
+    })
+}
+
+/// What is missing from `start` on, before `limit`, at most one ranged read.
+fn run_from(start: u32, limit: u32, bounds: &Bounds, present: &impl Fn(u32) -> bool) -> Range<u32> {
+    let most = (bounds.fetch_bytes / bounds.blocks.block_bytes()).max(1) as u32;
+    let limit = limit.min(start.saturating_add(most));
+    start..(start + 1..limit).find(|block| present(*block)).unwrap_or(limit.max(start + 1))
+}
+
 /// Whether any reader still wants something of a run.
 pub(crate) fn is_wanted(readers: &BTreeMap<u64, Reader>, bounds: &Bounds, run: &Range<u32>) -> bool {
     readers.values().filter(|reader| !reader.is_done()).any(|reader| {
@@ -192,7 +212,12 @@ mod tests {
     }
 
     fn reader(range: Range<u64>, reach: Reach) -> Reader {
-        Reader::new(Demand { range: range.start * BLOCK..range.end * BLOCK, reach, verified: false })
+        Reader::new(Demand {
+            range: range.start * BLOCK..range.end * BLOCK,
+            reach,
+            owed: false,
+            verified: false,
+        })
     }
 
     /// Fetches everything that is planned, without anybody reading, and gives the runs.
@@ -214,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_closed_range_fetches_only_the_blocks_it_touches() {
-        let demand = Demand { range: 3 * BLOCK + 5..5 * BLOCK + 1, reach: Reach::Bounded, verified: false };
+        let range = 3 * BLOCK + 5..5 * BLOCK + 1;
+        let demand = Demand { range, reach: Reach::Bounded, owed: false, verified: false };
         let mut readers = BTreeMap::from([(0, Reader::new(demand))]);
         assert_eq!(all(&mut readers, &bounds(100), 0..0), std::slice::from_ref(&(3..6)));
     }

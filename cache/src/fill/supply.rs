@@ -8,13 +8,17 @@ use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
 
 use super::engine::Engine;
 use super::lingering::Lingering;
-use super::plan::{Bounds, Need, Reach, Run, next_run};
+use super::plan::{Bounds, Need, Reach, Run, next_owed_run, next_run};
 use super::{State, Window};
 use crate::fetch::{Event, Fetch};
+
+/// Reads of a fill beside the ordinary ones, for other caches that wait for them, and whole reads of room for these.
+const OWED_PARALLEL: usize = 2;
 
 /// One ranged read in flight.
 pub(super) struct Flight {
     pub(super) blocks: Range<u32>,
+    owed: bool,
     pub(super) lingering: Option<Lingering>,
     abort: AbortHandle,
 }
@@ -64,13 +68,25 @@ impl Engine {
     }
 
     pub(super) fn fetch_on(&mut self) {
-        while self.flights.len() < self.tiers.config.fetch_parallel {
+        self.fetch_wanted();
+        self.fetch_owed();
+    }
+
+    fn in_flight(&self, owed: bool) -> usize {
+        self.flights.values().filter(|flight| flight.owed == owed).count()
+    }
+
+    fn fetch_wanted(&mut self) {
+        while self.in_flight(false) < self.tiers.config.fetch_parallel {
             let fill = Arc::clone(&self.fill);
             let mut guard = fill.state();
             let state = &mut *guard;
             self.let_idle_go(state);
             let Some(mut run) = self.next_run(state) else { return };
-            let room = self.room(state, &run);
+            let spare = if run.need == Need::Rest { self.tiers.config.fetch_range_bytes } else { 0 };
+            // Work in the background leaves room for one more read, should somebody come.
+            let limit = self.tiers.config.fill_memory_bytes.saturating_sub(spare);
+            let room = self.room(state, &run, limit);
             // Rather one whole read when there is room than several small ones now: jobs make room in a moment, reads
             // of storage when they come, which nobody who is in want should wait for.
             let can_wait = !self.jobs.is_empty() || (run.need != Need::Now && !self.flights.is_empty());
@@ -87,8 +103,43 @@ impl Engine {
                 window.reserve(run.blocks.clone());
             }
             drop(guard);
-            self.launch(run.blocks);
+            self.launch(run.blocks, false);
         }
+    }
+
+    /// Fetches what other caches wait for and ordinary reads leave no place for.
+    fn fetch_owed(&mut self) {
+        while self.in_flight(true) < OWED_PARALLEL {
+            let fill = Arc::clone(&self.fill);
+            let mut guard = fill.state();
+            let state = &mut *guard;
+            let Some(run) = self.next_owed_run(state) else { return };
+            let config = &self.tiers.config;
+            let limit = config.fill_memory_bytes + OWED_PARALLEL as u64 * config.fetch_range_bytes;
+            if self.room(state, &run, limit) < self.bytes(&run.blocks) {
+                return;
+            }
+            if let Some(window) = &mut state.window {
+                window.reserve(run.blocks.clone());
+            }
+            drop(guard);
+            self.launch(run.blocks, true);
+        }
+    }
+
+    fn next_owed_run(&self, state: &State) -> Option<Run> {
+        if !state.readers.values().any(|reader| reader.demand.owed) {
+            return None;
+        }
+        let bounds = self.bounds(state);
+        let (readable, in_memory) = (self.opening || self.file.is_some(), !self.is_keeping(state));
+        let window = state.window.as_ref()?;
+        let holdings = self.blob.holdings();
+        next_owed_run(&state.readers, &bounds, |block| {
+            window.has(block)
+                || (readable && holdings.on_disk.has(block))
+                || (in_memory && self.tiers.memory.has(&self.blob, block))
+        })
     }
 
     fn next_run(&self, state: &mut State) -> Option<Run> {
@@ -110,11 +161,8 @@ impl Engine {
     }
 
     /// Room in memory for a run, or what there is of it; blocks that are needed least are let go.
-    fn room(&self, state: &mut State, run: &Run) -> u64 {
-        let config = &self.tiers.config;
-        // Work in the background leaves room for one more read, should somebody come.
-        let spare = if run.need == Need::Rest { config.fetch_range_bytes } else { 0 };
-        let limit = config.fill_memory_bytes.saturating_sub(spare).max(self.blob.blocks.block_bytes());
+    fn room(&self, state: &mut State, run: &Run, limit: u64) -> u64 {
+        let limit = limit.max(self.blob.blocks.block_bytes());
         loop {
             let held = state.window.as_ref().map_or(0, Window::bytes);
             let room = limit.saturating_sub(held);
@@ -171,19 +219,19 @@ impl Engine {
         true
     }
 
-    fn launch(&mut self, run: Range<u32>) {
+    fn launch(&mut self, run: Range<u32>, owed: bool) {
         let range = self.blob.blocks.bytes(run.clone());
         let known = Some((self.blob.size(), self.blob.etag.clone()));
         let fetch = Fetch::new(&self.source, range, known, &self.tiers.config, &self.tiers.counters);
-        self.fly(run, fetch.events().boxed());
+        self.fly(run, owed, fetch.events().boxed());
     }
 
-    pub(super) fn fly(&mut self, blocks: Range<u32>, events: BoxStream<'static, Event>) {
+    pub(super) fn fly(&mut self, blocks: Range<u32>, owed: bool, events: BoxStream<'static, Event>) {
         let id = self.next_flight;
         self.next_flight += 1;
         let (events, abort) = abortable(events.map(move |event| (id, event)));
         self.events.push(events.boxed());
-        self.flights.insert(id, Flight { blocks, lingering: None, abort });
+        self.flights.insert(id, Flight { blocks, owed, lingering: None, abort });
     }
 
     pub(super) fn stop_flights(&mut self, which: impl Fn(u64) -> bool) {

@@ -7,6 +7,7 @@ mod crash_model;
 mod disk_trouble;
 mod eviction;
 mod harness;
+mod lending;
 mod memory_bounds;
 mod random_operations;
 mod ranges;

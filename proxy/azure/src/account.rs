@@ -175,7 +175,7 @@ impl Account {
                 OriginError::new(told.kind, format!("{object:?}: {} ({request})", told.message))
             })
         });
-        Ok(OriginRead { size, etag, range, body: body.boxed() })
+        Ok(OriginRead { size, etag, range, body: body.boxed(), lent: false })
     }
 
     /// The size of a blob that ends before `start`. Storage does not always tell it with its refusal; then it is asked

@@ -247,10 +247,10 @@ impl Origin for Guard {
             }
             let mut request = self.begin(object).await?;
             match self.store.get(object, range, pin).await {
-                Ok(OriginRead { size, etag, range, body }) => {
+                Ok(OriginRead { size, etag, range, body, lent }) => {
                     request.waiting = None;
                     let body = Watched { body, request }.boxed();
-                    Ok(OriginRead { size, etag, range, body })
+                    Ok(OriginRead { size, etag, range, body, lent })
                 }
                 Err(error) => {
                     request.failed(&error);

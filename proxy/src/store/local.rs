@@ -105,7 +105,7 @@ impl Origin for LocalFolder {
                 })
                 .await?;
             let (size, etag, range) = (open.size, open.etag.clone(), open.range.clone());
-            Ok(OriginRead { size, etag, range, body: self.clone().body(open, first) })
+            Ok(OriginRead { size, etag, range, body: self.clone().body(open, first), lent: false })
         })
     }
 }

@@ -202,7 +202,7 @@ impl Origin for S3Store {
                     OriginError::new(OriginErrorKind::Unavailable, format!("{name:?}: {error}"))
                 })
             });
-            Ok(OriginRead { size, etag: ETag::new(etag), range, body: body.boxed() })
+            Ok(OriginRead { size, etag: ETag::new(etag), range, body: body.boxed(), lent: false })
         })
     }
 }
@@ -215,6 +215,7 @@ fn empty() -> OriginRead {
         etag: ETag::new("\"empty\""),
         range: 0..0,
         body: futures_util::stream::empty().boxed(),
+        lent: false,
     }
 }
 

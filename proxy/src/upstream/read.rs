@@ -224,7 +224,7 @@ fn part(answer: Answer, etag: ETag) -> Result<OriginRead, OriginError> {
     let told = answer.header(header::CONTENT_RANGE).and_then(content_range);
     let (range, size) =
         told.ok_or_else(|| protocol("the upstream answered 206 without a range and a size"))?;
-    Ok(OriginRead { size, etag, range, body: pieces(answer).boxed() })
+    Ok(OriginRead { size, etag, range, body: pieces(answer).boxed(), lent: false })
 }
 
 /// A 200: everything, of which the range is taken.
@@ -251,7 +251,7 @@ fn cut(size: u64, etag: ETag, range: Range<u64>, body: Pieces) -> Result<OriginR
     }
     let range = range.start..range.end.min(size);
     let body = window(body, range.clone()).boxed();
-    Ok(OriginRead { size, etag, range, body })
+    Ok(OriginRead { size, etag, range, body, lent: false })
 }
 
 fn once(bytes: Bytes) -> Pieces {
