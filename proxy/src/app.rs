@@ -27,6 +27,7 @@ use crate::pull::{Puller, PullerParts};
 use crate::reach;
 use crate::redirect::Redirects;
 use crate::resolve::Stores;
+use crate::stamp::{self, StampCache, StampParts};
 use crate::store::guard::{self, Guard};
 
 mod check;
@@ -65,14 +66,17 @@ pub fn serve(config: Config) -> Result<Exit, Failure> {
 /// Who answers requests.
 #[derive(Clone)]
 enum Serving {
-    Stamp(Arc<Puller>),
+    Stamp(Arc<Puller>, Option<Arc<StampCache>>),
     Front(Arc<Front>),
 }
 
 impl Serving {
     fn answer(self, request: Request<Incoming>) -> BoxFuture<'static, Response<Body>> {
         match self {
-            Self::Stamp(puller) => Box::pin(puller.serve(request)),
+            Self::Stamp(_, Some(stamp)) if request.uri().path().starts_with(stamp::PATH) => {
+                Box::pin(stamp.serve(request))
+            }
+            Self::Stamp(puller, _) => Box::pin(puller.serve(request)),
             Self::Front(front) => Box::pin(front.serve(request)),
         }
     }
@@ -170,12 +174,29 @@ async fn start(
         background.spawn(reach::follow(Arc::clone(bindings.bindings()), stores.clone()));
     }
     let redirects = open::redirects(config)?;
-    if let Some(keys) = redirects.keys.clone() {
-        let reloads = life.clone();
+    let stamp_keys = open::stamp_keys(config)?;
+    for keys in redirects.keys.iter().chain(&stamp_keys) {
+        let (keys, reloads) = (Arc::clone(keys), life.clone());
         background.spawn(async move { keys.follow(&reloads).await });
     }
     let serving = match cache {
-        Some(cache) => Serving::Stamp(puller(config, redirects, &bindings, stores, cache)?),
+        Some(cache) => {
+            let stamp_cache = stamp_keys.zip(node.stamp.clone()).map(|(keys, stamp)| {
+                StampCache::new(StampParts {
+                    stamp,
+                    node: node.name.clone(),
+                    bindings: Arc::clone(bindings.bindings()),
+                    stores: stores.clone(),
+                    cache: cache.clone(),
+                    keys,
+                    patience: config.stamp.patience,
+                    max_reads: config.stamp.max_reads,
+                    life: life.clone(),
+                })
+            });
+            let puller = puller(config, redirects, &bindings, stores, cache, stamp_cache.clone())?;
+            Serving::Stamp(puller, stamp_cache)
+        }
         None => Serving::Front(front(config, &bindings, life, background).await?),
     };
     let handler: Handler = Box::new(move |request| serving.clone().answer(request));
@@ -278,6 +299,7 @@ fn puller(
     bindings: &BindingsFile,
     stores: Stores,
     cache: Cache,
+    stamp_cache: Option<Arc<StampCache>>,
 ) -> Result<Arc<Puller>, Failure> {
     Ok(Arc::new(Puller::new(PullerParts {
         bindings: Arc::clone(bindings.bindings()),
@@ -288,6 +310,7 @@ fn puller(
         node: config.node.name.clone(),
         freshness: config.freshness,
         redirects,
+        stamp_cache,
         observer: None,
     })))
 }

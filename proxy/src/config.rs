@@ -29,7 +29,7 @@ pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
     Account, Accounts, Admin, BindingsSource, ClientAccess, Delivery, Drain, Forwarding, Listen, Log,
-    LogFormat, Node, Tenancy, Terms,
+    LogFormat, Node, Sharing, Tenancy, Terms,
 };
 use section::{AccountKind, AccountSection, CacheSection, DeliverySection, FreshnessSection};
 
@@ -58,6 +58,8 @@ pub struct Config {
     pub freshness: Freshness,
     /// How blobs reach clients that are not served the bytes here.
     pub delivery: Delivery,
+    /// What the nodes of its stamp do for each other.
+    pub stamp: Sharing,
     /// What it logs.
     pub log: Log,
     /// How a front door forwards.
@@ -86,6 +88,8 @@ struct Written {
     freshness: FreshnessSection,
     #[serde(default)]
     delivery: DeliverySection,
+    #[serde(default)]
+    stamp: Sharing,
     #[serde(default)]
     log: Log,
     #[serde(default)]
@@ -157,6 +161,11 @@ impl Written {
             cache,
             freshness: self.freshness.into(),
             delivery,
+            stamp: Sharing {
+                key: self.stamp.key.map(|path| folder.join(path)),
+                other_key: self.stamp.other_key.map(|path| folder.join(path)),
+                ..self.stamp
+            },
             log: self.log,
             front: self.front,
         };
@@ -189,6 +198,7 @@ fn check(config: &Config) -> Result<(), Invalid> {
         let allowed = error.allowed.replace("_bytes", "");
         Invalid::new(format!("cache.{key}"), format!("{} is out of bounds; {allowed}", error.found))
     })?;
+    check_sharing(config)?;
     check_level(&config.log.level)?;
     let front = &config.front;
     for (key, value) in [
@@ -239,6 +249,23 @@ fn delivery(section: DeliverySection, node: &Node, folder: &Path) -> Result<Deli
         other_key: other_key.map(|path| folder.join(path)),
         url_valid,
     })
+}
+
+fn check_sharing(config: &Config) -> Result<(), Invalid> {
+    let Sharing { key, other_key, patience, max_reads, .. } = &config.stamp;
+    if key.is_some() && config.is_front() {
+        let problem = "set, but this node is a front door; set node.stamp or leave it out";
+        return Err(Invalid::new("stamp.key", problem));
+    }
+    if other_key.is_some() && key.is_none() {
+        return Err(Invalid::new(
+            "stamp.other_key",
+            "set without stamp.key; name the file of the stamp's key",
+        ));
+    }
+    // Storage has to be asked, and to answer, while the pull still waits.
+    within("stamp.patience", *patience, Duration::from_millis(100), Duration::from_secs(5))?;
+    count("stamp.max_reads", *max_reads, 1, 65_536)
 }
 
 /// A directive without `=` must be a level, though the parser would take any word as a target's name.

@@ -2,18 +2,21 @@
 //!
 //! Digests are worth nothing by themselves: an account holds each content once, and the links of a repository are
 //! the only thing that says what is its own. [`OwnedBlob`] and [`OwnedManifest`] are made here alone, after the link
-//! was read; cache and storage are asked with nothing else. A repository that does not own a digest gets the same
+//! was read, here or by the node of the stamp that asks; cache and storage are asked with nothing else. A repository that does not own a digest gets the same
 //! answer, by the same single read, as for a digest that nobody has.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_cache::{BlobKey, Digest, Scope, Source};
+use dataproxy_cache::{BlobKey, Digest, Origin, Scope, Source};
+use dataproxy_router_api::{Binding, Placement};
 
-use crate::holdings::Claim;
+use crate::holdings::{Claim, Holdings};
+use crate::layout::Layout;
 use crate::name::{Reference, Repository, Tag};
 use crate::refusal::Refusal;
 use crate::resolve::ResolvedStamp;
+use crate::stamp::Vouched;
 
 mod freshness;
 mod link;
@@ -45,6 +48,26 @@ impl OwnedBlob {
     /// Where its bytes are.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// The same blob, its bytes by another way to where they are.
+    pub(crate) fn through(self, way: impl FnOnce(&BlobKey, Source) -> Source) -> Self {
+        let source = way(&self.key, self.source);
+        Self { key: self.key, source }
+    }
+
+    /// A blob that another node of the stamp has found to be its caller's own; `None` if the account is not storage.
+    pub(crate) fn vouched(
+        _: &Vouched,
+        binding: &Binding,
+        holdings: &dyn Holdings,
+        digest: &Digest,
+    ) -> Option<Self> {
+        let Placement { container, prefix, .. } = &binding.placement;
+        let origin = Arc::clone(holdings.store()?) as Arc<dyn Origin>;
+        let object = Layout::new(container).below_prefix(prefix).blob(digest);
+        let key = BlobKey { scope: Scope::new(binding.registry.as_str()), digest: digest.clone() };
+        Some(Self { key, source: Source { origin, object } })
     }
 }
 

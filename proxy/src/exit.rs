@@ -64,7 +64,7 @@ impl Exit {
                 "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
             }
             Self::Input => {
-                "The bindings file, the certificate or its key, an account's credential or authorities, or a key of signed URLs are missing or bad, or they do not fit each other"
+                "The bindings file, the certificate or its key, an account's credential or authorities, or a key of signed URLs or of the stamp are missing or bad, or they do not fit each other"
             }
             Self::Unreached => {
                 "`check --reach`: this node could not serve a registry of the bindings; the table says which and why"

@@ -40,6 +40,7 @@ pub mod refusal;
 pub mod request;
 pub mod resolve;
 pub mod respond;
+pub mod stamp;
 pub mod store;
 mod stream;
 mod tags;

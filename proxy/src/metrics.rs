@@ -103,6 +103,8 @@ pub fn show_cache(stats: &Stats) {
     for (name, total) in [
         ("dataproxy_cache_origin_requests_total", stats.origin_requests),
         ("dataproxy_cache_origin_bytes_total", stats.origin_bytes),
+        ("dataproxy_cache_lent_requests_total", stats.lent_requests),
+        ("dataproxy_cache_lent_bytes_total", stats.lent_bytes),
         ("dataproxy_cache_origin_retries_total", stats.origin_retries),
         ("dataproxy_cache_fills_started_total", stats.fills_started),
         ("dataproxy_cache_fills_completed_total", stats.fills_completed),

@@ -36,6 +36,7 @@ use crate::refusal::Refusal;
 use crate::request::{Request, Target, Verb};
 use crate::resolve::{ResolvedStamp, Stores, resolve};
 use crate::respond::{Answer, Manner};
+use crate::stamp::StampCache;
 use crate::tags::Tags;
 use crate::{blob, stream, via};
 
@@ -61,6 +62,8 @@ pub struct PullerParts {
     pub freshness: Freshness,
     /// Which blobs are answered by a redirect.
     pub redirects: Redirects,
+    /// The other nodes of the stamp, if what they have is asked for before storage.
+    pub stamp_cache: Option<Arc<StampCache>>,
     /// Who sees every record, besides the log and the metrics.
     pub observer: Option<Observer>,
 }
@@ -78,14 +81,15 @@ pub struct Puller {
     referrers: Referrers,
     tags: Tags,
     redirects: Redirects,
+    stamp_cache: Option<Arc<StampCache>>,
     observer: Option<Observer>,
 }
 
 impl Puller {
     /// A puller of these parts. Asks nothing of anybody yet.
     pub fn new(parts: PullerParts) -> Self {
-        let PullerParts { bindings, cache, stores, tenancy, stamp, node, freshness, redirects, observer } =
-            parts;
+        let PullerParts { bindings, cache, stores, tenancy, stamp, node, freshness, .. } = parts;
+        let (redirects, stamp_cache, observer) = (parts.redirects, parts.stamp_cache, parts.observer);
         let (content, manifests) = (Content::new(freshness), Manifests::new(cache.clone()));
         let (referrers, tags) = (Referrers::new(), Tags::new(freshness));
         Self {
@@ -100,6 +104,7 @@ impl Puller {
             referrers,
             tags,
             redirects,
+            stamp_cache,
             observer,
         }
     }
@@ -193,6 +198,11 @@ impl Puller {
                         return Ok(answer);
                     }
                 }
+                let owned = match &self.stamp_cache {
+                    Some(stamp) if request.verb == Verb::Get => stamp.over(at, owned),
+                    // The size alone is one byte of storage and is not kept.
+                    _ => owned,
+                };
                 blob::answer(&self.cache, &owned, request.verb, headers, account).await
             }
             Target::Tags { name, n, last } => {

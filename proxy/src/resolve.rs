@@ -75,7 +75,10 @@ pub fn resolve<'t>(
 }
 
 /// The accounts of a placement that this node can read, as one.
-fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>, Refusal> {
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) fn holdings(placement: &Placement, stores: &Stores) -> Result<Arc<dyn Holdings>, Refusal> {
     let found = readable(&placement.account, &placement.container, &placement.prefix, stores);
     if placement.copies.is_empty() {
         return found.cloned();

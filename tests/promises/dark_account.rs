@@ -80,6 +80,7 @@ impl Node {
             node: "a1".parse().expect("a name"),
             freshness: Freshness::default(),
             redirects: Redirects::default(),
+            stamp_cache: None,
             observer: None,
         }));
         let (first_byte_timeout, idle_timeout) = (LIMIT, LIMIT);

@@ -45,3 +45,4 @@ mod region;
 mod s3_server;
 mod scenario;
 mod slow_storage;
+mod stamp;

@@ -54,6 +54,7 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         node: "a1".parse().expect("a name"),
         freshness: Freshness::default(),
         redirects: Redirects::default(),
+        stamp_cache: None,
         observer: None,
     }));
     let bounds =

@@ -67,6 +67,8 @@ pub struct Options {
     /// Splits the stamp in two pools: its first node has role `registry` and sends clients for blobs to its last one, of
     /// role `dataproxy`. Its two registries have `delivery` `redirect`.
     pub split: bool,
+    /// Whether the nodes are one cache.
+    pub share: bool,
 }
 
 impl Default for Options {
@@ -74,7 +76,7 @@ impl Default for Options {
         let tenancy = "path = true\n".to_owned();
         let (more, bindings, account) = (String::new(), Vec::new(), None);
         let (cache_dir, cache) = (None, String::new());
-        let (certificate, http2, split) = (None, false, false);
+        let (certificate, http2, split, share) = (None, false, false, false);
         let memory_bytes = 64 << 20;
         Self {
             nodes: 1,
@@ -88,6 +90,7 @@ impl Default for Options {
             tenancy,
             bindings,
             split,
+            share,
         }
     }
 }
@@ -150,6 +153,24 @@ impl Stamp {
         Container::new(self.dir.path().join("storage").join(registry))
     }
 
+    /// Writes a file that the nodes may be made to use, and gives where it is.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write_file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content).expect("a file can be written");
+        path
+    }
+
+    /// The text of the bindings that all nodes start with.
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    pub fn bindings(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("bindings.json")).expect("the bindings are there")
+    }
+
     /// Bytes that the nodes have read from storage.
     pub async fn origin_bytes(&self) -> u64 {
         let mut bytes = 0;
@@ -201,6 +222,30 @@ impl Node {
             })
             .await;
         self.daemon = Some(daemon);
+    }
+
+    /// Changes a text in its settings. It counts from its next start on.
+    ///
+    /// # Panics
+    /// If the text is not there.
+    pub fn change_settings(&self, from: &str, to: &str) {
+        let path = self.dir.join("node.toml");
+        let text = std::fs::read_to_string(&path).expect("the settings are there");
+        assert!(text.contains(from), "{from:?} is not in the settings:\n{text}");
+        std::fs::write(&path, text.replace(from, to)).expect("a file can be written");
+    }
+
+    /// CPU time of its process by now, user and system, in seconds.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the node runs");
+        let (_, after) = stat.rsplit_once(')').expect("Linux shows the command");
+        let ticks =
+            after.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("ticks"));
+        // USER_HZ is 100 on every architecture that this runs on.
+        ticks.sum::<f64>() / 100.0
     }
 
     /// Asks it to end, and waits. Gives how it ended.
@@ -334,6 +379,9 @@ impl Node {
         }
         if let Some((_, endpoint)) = data {
             text += &format!("[delivery]\nkey = \"{dir}/key\"\ndata_endpoint = \"http://{endpoint}\"\n");
+        }
+        if options.share && name != "front" {
+            text += &format!("[stamp]\nkey = \"{dir}/key\"\n");
         }
         text += &options.more;
         std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use dataproxy_azure::{Account, Credential, Endpoint, SecretSource, Settings, Transports};
@@ -64,13 +64,7 @@ impl Azurite {
             if path.exists() {
                 continue;
             }
-            let failed = |error| RegionError::file(&path, error);
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder).map_err(failed)?;
-            }
-            let mut options = fs::File::options();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
-            file.write_all(random_key().as_bytes()).map_err(failed)?;
+            make_secret(&path, &random_key())?;
         }
         Ok(())
     }
@@ -112,7 +106,18 @@ pub(crate) fn program() -> Result<PathBuf, RegionError> {
     found.find(|file| file.is_file()).ok_or(RegionError::NoAzurite)
 }
 
+/// Writes a new file that only its owner may read.
+pub(crate) fn make_secret(path: &Path, secret: &str) -> Result<(), RegionError> {
+    let failed = |error| RegionError::file(path, error);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut options = fs::File::options();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(secret.as_bytes()).map_err(failed)
+}
+
 /// Letters and digits are all of base64's alphabet but two, and need no padding at this length.
-fn random_key() -> String {
+pub(crate) fn random_key() -> String {
     Alphanumeric.sample_string(&mut rand::rng(), KEY_CHARACTERS)
 }

@@ -4,6 +4,7 @@
 //! bindings.json       which registry is where; every node watches it
 //! nodes/<node>.toml   settings of one node, written anew at every start
 //! accounts/<account>/<container>/docker/registry/v2/…   storage accounts, in distribution's layout
+//! stamp.key           what nodes of one stamp show each other that they know
 //! azurite/            with --azurite: where it keeps its own copy of the accounts, and each account's key
 //! azurite.address     where it listens; there for as long as the region was last started with --azurite
 //! cache/<node>/       the node's disk tier
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use dataproxy_router_api::{AccountName, Binding, RegistryName, Revision, Snapshot};
 
-use crate::azurite::Azurite;
+use crate::azurite::{Azurite, make_secret, random_key};
 use crate::error::RegionError;
 use crate::node_settings::node_settings;
 use crate::topology::{Member, REGION, Topology, first_bindings};
@@ -78,6 +79,20 @@ impl Data {
 
     pub(crate) fn cache(&self, member: &Member) -> PathBuf {
         self.root.join("cache").join(member.name.as_str())
+    }
+
+    /// The file of the key that the nodes of a stamp share.
+    pub(crate) fn stamp_key(&self) -> PathBuf {
+        self.root.join("stamp.key")
+    }
+
+    /// Makes the key, unless there is one.
+    fn make_stamp_key(&self) -> Result<(), RegionError> {
+        let path = self.stamp_key();
+        if path.exists() {
+            return Ok(());
+        }
+        make_secret(&path, &random_key())
     }
 
     /// The log of a process of this name.
@@ -186,6 +201,7 @@ impl Data {
             })?;
             self.save(&snapshot)?;
         }
+        self.make_stamp_key()?;
         for member in &topology.members {
             let text = node_settings(self, topology, member, zone, azurite)
                 .map_err(|error| RegionError::file(&self.settings(member), io::Error::other(error)))?;

@@ -27,6 +27,8 @@ struct Settings<'a> {
     tenancy: Tenancy,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<Cache>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stamp: Option<Stamp>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     accounts: BTreeMap<&'a str, Account>,
 }
@@ -74,6 +76,11 @@ struct Cache {
 }
 
 #[derive(Serialize)]
+struct Stamp {
+    key: PathBuf,
+}
+
+#[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Account {
     Local { path: PathBuf },
@@ -116,6 +123,7 @@ pub(crate) fn node_settings(
             memory: CACHE_MEMORY,
             capacity: CACHE_CAPACITY,
         }),
+        stamp: of_stamp.then(|| Stamp { key: data.stamp_key() }),
         accounts: accounts.filter(|_| of_stamp).collect(),
     };
     Ok(format!("# Written by `region` at every start; changes are lost.\n\n{}", toml::to_string(&settings)?))
@@ -142,8 +150,10 @@ mod tests {
             assert!(config.tenancy.path);
             if member.stamp.is_none() {
                 assert!(config.accounts.is_empty() && config.cache.disk.is_none());
+                assert_eq!(config.stamp.key, None);
                 continue;
             }
+            assert_eq!(config.stamp.key, Some(data.stamp_key()), "the nodes of a stamp are one cache");
             assert_eq!(config.cache.disk.expect("a disk tier").dir, data.cache(member));
             for account in &topology.accounts {
                 let Account::Local { path } = &config.accounts[account] else { panic!("a folder") };

@@ -86,6 +86,14 @@ pub(super) fn tenancy(config: &Config) -> Result<Tenancy, Failure> {
     })
 }
 
+/// The key that the stamp's nodes share, where they are one cache.
+pub(super) fn stamp_keys(config: &Config) -> Result<Option<Arc<Keys>>, Failure> {
+    let sharing = &config.stamp;
+    let Some(key) = sharing.key.as_ref().filter(|_| sharing.share) else { return Ok(None) };
+    let keys = Keys::open(key.clone(), sharing.other_key.clone());
+    Ok(Some(Arc::new(keys.map_err(|error| Failure::new(Exit::Input, error))?)))
+}
+
 /// Which blobs this node answers by a redirect.
 pub(super) fn redirects(config: &Config) -> Result<Redirects, Failure> {
     let open = config.terms.iter().filter(|(_, terms)| terms.clients == ClientAccess::Open);

@@ -286,6 +286,29 @@ impl Default for DeliverySection {
     }
 }
 
+/// `[stamp]`: the stamp's nodes as one cache.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sharing {
+    /// Whether it is, where there is a key. Default yes.
+    pub share: bool,
+    /// The file of the key that the nodes show each other that they know, the same on all nodes of the stamp.
+    pub key: Option<PathBuf>,
+    /// The file of another key that is accepted.
+    pub other_key: Option<PathBuf>,
+    /// How long another node may be silent before storage is asked. Default 2 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub patience: Duration,
+    /// Reads served to other nodes at once. Default 512.
+    pub max_reads: usize,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self { share: true, key: None, other_key: None, patience: Duration::from_secs(2), max_reads: 512 }
+    }
+}
+
 /// `[log]`: what the node logs, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -30,7 +30,7 @@ const PURPOSE: &str = "dataproxy blob url 1";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
-    #[error("{}: the key of signed URLs cannot be read: {error}", path.display())]
+    #[error("{}: the key cannot be read: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum KeyError {
     },
     /// It is too short to be safe.
     #[error(
-        "{}: the key of signed URLs has {found} bytes; at least 32 are needed, such as those of `openssl rand -hex 32`",
+        "{}: the key has {found} bytes; at least 32 are needed, such as those of `openssl rand -hex 32`",
         path.display()
     )]
     Short {
@@ -118,8 +118,7 @@ impl Keys {
 
     /// The query of a URL for this subject, good until `expires` in seconds since 1970.
     pub fn sign(&self, subject: &Subject<'_>, expires: u64) -> String {
-        let tag = hmac::sign(&self.in_force.load().signing, subject.signed(expires).as_bytes());
-        format!("{EXPIRES}={expires}&{SIGNATURE}={}", hex(tag.as_ref()))
+        format!("{EXPIRES}={expires}&{SIGNATURE}={}", self.tag(&subject.signed(expires)))
     }
 
     /// Checks a claim on this subject at `now`, in seconds since 1970. The comparison takes the same time for every
@@ -130,17 +129,27 @@ impl Keys {
     pub fn verify(&self, subject: &Subject<'_>, claim: &Claim, now: u64) -> Result<Verified, Refusal> {
         const FORGED: Refusal = Refusal::UrlRefused("its signature is not right");
         let expires = claim.expires.as_deref().and_then(|text| text.parse().ok()).ok_or(FORGED)?;
-        let tag = claim.signature.as_deref().and_then(bytes).ok_or(FORGED)?;
-        let pair = self.in_force.load();
-        let signed = subject.signed(expires);
-        let mut keys = std::iter::once(&pair.signing).chain(&pair.other);
-        if !keys.any(|key| hmac::verify(key, signed.as_bytes(), &tag).is_ok()) {
+        let signature = claim.signature.as_deref().ok_or(FORGED)?;
+        if !self.check(&subject.signed(expires), signature) {
             return Err(FORGED);
         }
         if now >= expires {
             return Err(Refusal::UrlRefused("it has expired"));
         }
         Ok(Verified(()))
+    }
+
+    /// The signature of a text, in lower-case hex. The text begins with what it is for.
+    pub(crate) fn tag(&self, text: &str) -> String {
+        hex(hmac::sign(&self.in_force.load().signing, text.as_bytes()).as_ref())
+    }
+
+    /// Whether one of the keys has signed this text so. Takes the same time for every signature.
+    pub(crate) fn check(&self, text: &str, signature: &str) -> bool {
+        let Some(tag) = bytes(signature) else { return false };
+        let pair = self.in_force.load();
+        let mut keys = std::iter::once(&pair.signing).chain(&pair.other);
+        keys.any(|key| hmac::verify(key, text.as_bytes(), &tag).is_ok())
     }
 
     /// Follows the files for as long as it is polled. A key that cannot be used changes nothing. Safe to drop at any

@@ -150,6 +150,7 @@ impl Node {
             node: "a1".parse().expect("a name"),
             freshness,
             redirects,
+            stamp_cache: None,
             observer: Some(Arc::new(move |record| seen.lock().expect("whole").push(record.clone()))),
         });
         Self { store, puller: Arc::new(puller), bindings, records }
