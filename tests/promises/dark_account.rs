@@ -84,7 +84,14 @@ impl Node {
             observer: None,
         }));
         let (first_byte_timeout, idle_timeout) = (LIMIT, LIMIT);
-        let bounds = Bounds { header_bytes: 16 << 10, header_count: 64, first_byte_timeout, idle_timeout };
+        let bounds = Bounds {
+            header_bytes: 16 << 10,
+            header_count: 64,
+            first_byte_timeout,
+            idle_timeout,
+            write_quantum_bytes: 1 << 20,
+            tls_buffer_bytes: 256 << 10,
+        };
         let handler = move |request| Arc::clone(&puller).serve(request);
         let acceptor = Acceptor::new(handler, bounds, 1000, false, Lifecycle::default());
         let listener = bind("127.0.0.1:0".parse().expect("an address"), "test").expect("a free port");

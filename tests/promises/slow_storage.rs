@@ -57,8 +57,14 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         stamp_cache: None,
         observer: None,
     }));
-    let bounds =
-        Bounds { header_bytes: 16 << 10, header_count: 64, first_byte_timeout: LIMIT, idle_timeout: LIMIT };
+    let bounds = Bounds {
+        header_bytes: 16 << 10,
+        header_count: 64,
+        first_byte_timeout: LIMIT,
+        idle_timeout: LIMIT,
+        write_quantum_bytes: 1 << 20,
+        tls_buffer_bytes: 256 << 10,
+    };
     let handler = move |request| Arc::clone(&puller).serve(request);
     let acceptor = Acceptor::new(handler, bounds, 100, false, Lifecycle::default());
     let listener = bind("127.0.0.1:0".parse().expect("an address"), "test").expect("a free port");
