@@ -120,7 +120,8 @@ impl Lifecycle {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::atomic::AtomicBool;
+    use std::task::{Context, Wake};
 
     use futures_util::FutureExt;
 
@@ -135,23 +136,30 @@ mod tests {
         assert!(life.0.draining.is_cancelled() && !life.0.cutting.is_cancelled());
     }
 
-    #[tokio::test]
-    async fn whoever_waits_for_the_drain_is_woken_whoever_polled_it_first() {
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_waits_for_the_drain_is_woken_whoever_polled_it_first() {
         let life = Lifecycle::default();
         let mut waiting = Box::pin(life.draining());
         // Polled first by somebody who does not wait for it any more.
         assert!(waiting.as_mut().now_or_never().is_none());
-        let waits = tokio::spawn({
-            let life = life.clone();
-            async move { life.draining().await }
-        });
+        let woken = Arc::<Woken>::default();
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut context = Context::from_waker(&waker);
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
         life.advance(State::Ready);
-        assert!(waiting.as_mut().now_or_never().is_none());
-        let drain = async {
-            tokio::task::yield_now().await;
-            life.advance(State::Draining);
-        };
-        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(waiting, drain) }).await.unwrap();
-        tokio::time::timeout(Duration::from_secs(20), waits).await.unwrap().unwrap();
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        assert!(!woken.0.load(Ordering::Relaxed), "nothing to wake for");
+        life.advance(State::Draining);
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
     }
 }
