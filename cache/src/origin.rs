@@ -83,7 +83,7 @@ impl fmt::Debug for OriginRead {
 
 /// Where the objects lie: a storage account, as a fill reads it.
 ///
-/// Every implementation passes [`conformance`](crate::conformance). Dropping the future or the body stops the
+/// Every implementation passes the suite of the module `conformance` (feature `testing`). Dropping the future or the body stops the
 /// request without harm.
 pub trait Origin: fmt::Debug + Send + Sync + 'static {
     /// Reads `range` of `object`, in one request.
