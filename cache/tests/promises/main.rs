@@ -6,6 +6,7 @@
 mod crash_model;
 mod disk_trouble;
 mod eviction;
+mod fill_faults;
 mod harness;
 mod lending;
 mod memory_bounds;
