@@ -5,7 +5,6 @@
 
 mod json;
 mod lines;
-mod stamp;
 
 use std::io::{self, Write};
 

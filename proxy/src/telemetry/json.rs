@@ -7,14 +7,13 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
-use std::time::UNIX_EPOCH;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::Context;
-
-use super::stamp;
 
 thread_local! {
     static LINE: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(super::LINE_BYTES));
@@ -51,8 +50,8 @@ impl<S: Subscriber, F: Fn(&[u8]) + 'static> Layer<S> for Json<F> {
 
 fn format(line: &mut Vec<u8>, event: &Event<'_>) {
     line.extend_from_slice(b"{\"timestamp\":\"");
-    // A clock that is set before 1970 shows it.
-    stamp::write(line, UNIX_EPOCH.elapsed().unwrap_or_default());
+    // Writing to a vector does not fail, here and below.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut Raw(line)));
     line.extend_from_slice(b"\",\"level\":\"");
     line.extend_from_slice(event.metadata().level().as_str().as_bytes());
     line.push(b'"');
@@ -76,6 +75,16 @@ fn string(line: &mut Vec<u8>, text: &str) {
 /// is not.
 fn is_plain(text: &str) -> bool {
     text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
+}
+
+/// Bytes taken as they are.
+struct Raw<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for Raw<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 struct Fields<'a>(&'a mut Vec<u8>);
@@ -102,7 +111,6 @@ impl Visit for Fields<'_> {
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.name(field);
-        // Writing to a vector does not fail, here and below.
         let _ = write!(self.0, "{value}");
     }
 
