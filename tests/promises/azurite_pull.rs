@@ -88,7 +88,7 @@ async fn a_cold_pull_asks_storage_for_the_planned_ranges_and_a_warm_one_for_noth
     assert_eq!(counted as u64, planned, "the node asks for the planned ranges");
     let asked = azurite.accesses("%2Fdata?").iter().filter(|line| is_read(line)).count();
     assert_eq!(asked as u64, planned, "storage was asked for the planned ranges and no more");
-    let log = node.log();
+    let log = node.settled_log().await;
     assert!(!log.contains("sig="), "a SAS is not logged");
 }
 
@@ -128,5 +128,5 @@ async fn a_registry_whose_container_is_not_there_is_an_outage_and_no_empty_regis
         let answer = raw_http::get(stamp.nodes[0].pull(), path).await.expect("an answer");
         assert_eq!(answer.status, 502, "{path}: {answer:?}");
     }
-    assert!(stamp.nodes[0].log().contains("ContainerNotFound"), "the log says why");
+    assert!(stamp.nodes[0].settled_log().await.contains("ContainerNotFound"), "the log says why");
 }

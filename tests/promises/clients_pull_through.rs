@@ -115,7 +115,7 @@ async fn an_upstream_by_tls_with_a_password_is_pulled_through() {
     let stamp = hub(&url, &login(&password), "").await;
     let name = format!("{}/library/app:{TAG}", stamp.nodes[0].pull());
     Skopeo::start().await.pull(&name, &image).await;
-    let log = stamp.nodes[0].log();
+    let log = stamp.nodes[0].settled_log().await;
     assert!(!log.contains(PASSWORD), "the password is in the log");
     drop(stamp);
 

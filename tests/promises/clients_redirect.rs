@@ -24,7 +24,7 @@ async fn check(stamp: &Stamp, blobs: usize) {
         .sum("dataproxy_requests_total", &["kind=\"blob\"", "method=\"GET\"", "status=\"200\""]);
     assert!(served as usize >= blobs, "{served} of {blobs} blobs came from the data node");
     for node in [registry, data] {
-        assert!(!node.log().contains("dp-signature"), "{} has logged a signature", node.name());
+        assert!(!node.settled_log().await.contains("dp-signature"), "{} has logged a signature", node.name());
     }
 }
 

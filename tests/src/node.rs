@@ -288,39 +288,40 @@ impl Node {
         self.dir.join("cache")
     }
 
-    /// All that it has logged.
+    /// All that it has logged so far. Lines come a moment after what they tell of: see [`Node::settled_log`].
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// The lines of its access log that name this request's path, parsed. Lines come a moment after what they tell of and in
-    /// its order, so this waits for that of a request of its own.
+    /// All that it has logged, with every line of what it has answered until now: lines come in its order, so this waits
+    /// for that of a request of its own.
     ///
     /// # Panics
     /// If the node does not answer, or logs nothing within 10 s.
-    pub async fn access(&self, path: &str) -> Vec<serde_json::Value> {
+    pub async fn settled_log(&self) -> String {
         let mark = format!("mark-{:016x}", rand::random::<u64>());
         let header = format!("X-Request-Id: {mark}");
         let host = self.pull.to_string();
         raw_http::send(self.pull, "GET", "/v2/", &host, &[&header]).await.expect("the node answers");
-        eventually("the access log", Duration::from_secs(10), async || {
-            let log = self.access_log();
-            let is_mark = |line: &serde_json::Value| line["request_id"] == mark.as_str();
-            if log.iter().any(is_mark) {
-                Ok(())
-            } else {
-                Err(format!("{mark} is not in {} lines", log.len()))
-            }
+        eventually("the log", Duration::from_secs(10), async || {
+            let log = self.log();
+            if log.contains(&mark) { Ok(log) } else { Err(format!("{mark} is not in {} bytes", log.len())) }
         })
-        .await;
-        self.access_log().into_iter().filter(|line| line.to_string().contains(path)).collect()
+        .await
+    }
+
+    /// The lines of its access log that name this request's path, parsed.
+    ///
+    /// # Panics
+    /// As [`Node::settled_log`].
+    pub async fn access(&self, path: &str) -> Vec<serde_json::Value> {
+        let log = self.settled_log().await;
+        access_lines(&log).filter(|line| line.to_string().contains(path)).collect()
     }
 
     /// Every line of its access log, parsed.
     pub fn access_log(&self) -> Vec<serde_json::Value> {
-        let lines = self.log();
-        let lines = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        lines.filter(|line| line["target"] == "access").collect()
+        access_lines(&self.log()).collect()
     }
 
     /// What its `/metrics` shows now.
@@ -387,6 +388,11 @@ impl Node {
         std::fs::create_dir_all(Path::new(&dir.to_string()).join("storage")).expect("a folder can be made");
         std::fs::write(self.dir.join("node.toml"), text).expect("a file can be written");
     }
+}
+
+fn access_lines(log: &str) -> impl Iterator<Item = serde_json::Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    lines.filter(|line| line["target"] == "access")
 }
 
 impl Drop for Node {
