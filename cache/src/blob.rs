@@ -3,7 +3,7 @@
 //! A `Blob` is one *instance*: another version of the object, or the same one fetched again after it was
 //! dropped, is another instance with another id. So nothing that is kept under an id can ever be stale.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use crate::block::{Bitmap, Blocks};
@@ -21,7 +21,10 @@ const MAX_HEAT_UNVERIFIED: u8 = 1;
 /// A blob, complete or growing.
 #[derive(Debug)]
 pub(crate) struct Blob {
+    /// Of its files' names.
     pub(crate) id: u64,
+    /// Of this process alone, and of no other blob in it, whatever the clock made of the ids.
+    pub(crate) serial: u64,
     pub(crate) key: BlobKey,
     pub(crate) etag: ETag,
     pub(crate) blocks: Blocks,
@@ -29,8 +32,10 @@ pub(crate) struct Blob {
     condemned: OnceLock<CacheError>,
     heat: AtomicU8,
     holdings: Mutex<Holdings>,
-    /// Held while its files are opened or written whole, by one at a time and never by a thread that serves.
-    pub(crate) files: Mutex<()>,
+    /// Held while its file is opened, by one at a time and never by a thread that serves.
+    pub(crate) opening: Mutex<()>,
+    /// The same while its meta file is written, which may take longer than reads may wait.
+    pub(crate) persisting: Mutex<()>,
 }
 
 /// What is on disk of a blob.
@@ -71,8 +76,10 @@ impl Blob {
             file: Weak::new(),
             prefix: None,
         };
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
             id,
+            serial: SERIAL.fetch_add(1, Relaxed),
             key,
             etag,
             blocks,
@@ -80,7 +87,8 @@ impl Blob {
             condemned: OnceLock::new(),
             heat: AtomicU8::new(0),
             holdings: Mutex::new(holdings),
-            files: Mutex::new(()),
+            opening: Mutex::new(()),
+            persisting: Mutex::new(()),
         }
     }
 
@@ -196,6 +204,11 @@ impl Blob {
 
 impl Holdings {
     /// The checksums of the given blocks; 0 where none is known.
+    /// Whether the checksum of every block is known.
+    pub(crate) fn is_summed(&self) -> bool {
+        self.summed.is_full()
+    }
+
     pub(crate) fn sums(&self, blocks: impl Iterator<Item = u32>) -> Vec<u32> {
         blocks.map(|block| self.sums.get(block as usize).copied().unwrap_or(0)).collect()
     }

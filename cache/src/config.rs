@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// A pull that waits longer for a disk may lose its client, which waits 30 s for all.
+const MAX_PATIENCE: Duration = Duration::from_secs(10);
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -125,8 +128,13 @@ impl CacheConfig {
                 "at most block_bytes is allowed",
             );
         }
-        if self.disk.as_ref().is_some_and(|disk| disk.patience.is_zero()) {
-            return error("disk_patience", "0".into(), "a positive duration is allowed");
+        let patience = self.disk.as_ref().map(|disk| disk.patience);
+        if let Some(patience) = patience.filter(|patience| patience.is_zero() || *patience > MAX_PATIENCE) {
+            return error(
+                "disk_patience",
+                format!("{patience:?}"),
+                "more than 0 and at most 10 s is allowed",
+            );
         }
         if self.origin_attempts == 0 {
             return error("origin_attempts", "0".into(), "1 or more is allowed");

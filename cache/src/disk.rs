@@ -175,7 +175,7 @@ impl Disk {
         }
         let call = self.reads.begin_first().map_err(|_| LoadError::Off)?;
         // Opening may take long on a bad disk; the holdings stay free for those who only ask.
-        let _one_at_a_time = lock(&blob.files);
+        let _one_at_a_time = lock(&blob.opening);
         let charge = {
             let holdings = blob.holdings();
             if let Some(file) = holdings.file.upgrade() {
@@ -414,7 +414,8 @@ impl Disk {
 }
 
 /// The first id of this process: the time, so that ids are above those that former ones gave. If the clock was set back
-/// they may meet, which harms nothing: names hold the digest too, and every block its checksum.
+/// they may meet, which harms nothing: names hold the digest too, every block on disk its checksum, and memory goes by
+/// another number.
 fn first_id() -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (now.as_millis() as u64) << 20

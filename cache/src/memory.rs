@@ -55,28 +55,28 @@ impl Memory {
 
     /// The block, if it is here.
     pub(crate) fn get(&self, blob: &Blob, block: u32) -> Option<Bytes> {
-        self.blocks.get(&(blob.id, block))
+        self.blocks.get(&(blob.serial, block))
     }
 
     /// Whether the block is here. Does not count as a use.
     pub(crate) fn has(&self, blob: &Blob, block: u32) -> bool {
-        self.blocks.contains_key(&(blob.id, block))
+        self.blocks.contains_key(&(blob.serial, block))
     }
 
     /// Offers a block. `bytes` must own its memory alone, else the budget is a lie.
     pub(crate) fn offer(&self, blob: &Blob, block: u32, bytes: Bytes) {
-        self.blocks.insert((blob.id, block), bytes);
+        self.blocks.insert((blob.serial, block), bytes);
         // Left to itself, moka evicts after every 64th write or 0.3 s: of blocks of 1 MiB that is 64 MiB too late.
         self.blocks.run_pending_tasks();
     }
 
     /// Drops a blob and its blocks.
     pub(crate) fn forget(&self, blob: &Blob) {
-        if self.blobs.get(&blob.key).is_some_and(|kept| kept.id == blob.id) {
+        if self.blobs.get(&blob.key).is_some_and(|kept| kept.serial == blob.serial) {
             self.blobs.invalidate(&blob.key);
         }
         for block in 0..blob.blocks.count() {
-            self.blocks.invalidate(&(blob.id, block));
+            self.blocks.invalidate(&(blob.serial, block));
         }
     }
 
@@ -119,6 +119,16 @@ mod tests {
 
     fn block() -> Bytes {
         vec![1; BLOCK].into()
+    }
+
+    #[test]
+    fn blobs_whose_ids_have_met_share_no_block() {
+        let memory = Memory::new(64 * 1024);
+        let (one, other) = (blob(7, 1), blob(7, 1));
+        memory.offer(&one, 0, block());
+        assert!(memory.has(&one, 0) && !memory.has(&other, 0));
+        memory.forget(&other);
+        assert!(memory.get(&one, 0).is_some());
     }
 
     #[test]

@@ -144,12 +144,18 @@ impl BlobReader {
     /// Whether the tiers hold every block that is still to come.
     fn is_held(&self) -> bool {
         let mut blocks = self.blob.blocks.touching(&(self.position..self.range.end));
-        let loads = self.tiers.can_load();
-        if loads && self.blob.is_full() {
-            return true;
+        let in_memory = |block| self.tiers.memory.has(&self.blob, block);
+        // What hits in memory asks nothing of the disk, not even how it is.
+        if !blocks.clone().all(in_memory) {
+            if !self.tiers.can_load() {
+                return false;
+            }
+            if !self.blob.is_full() {
+                let holdings = self.blob.holdings();
+                return blocks.all(|block| holdings.on_disk.has(block) || in_memory(block));
+            }
         }
-        let holdings = self.blob.holdings();
-        blocks.all(|block| (loads && holdings.on_disk.has(block)) || self.tiers.memory.has(&self.blob, block))
+        true
     }
 
     /// Whether the block can be had from disk.

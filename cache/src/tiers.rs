@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::blob::{Blob, Standing};
 use crate::block::Blocks;
@@ -19,6 +19,9 @@ use crate::{
 /// With no disk, a blob of more than one part in so many of the memory tier is not counted on to stay there.
 const MEMORY_SHARE: u64 = 4;
 
+/// How many reads may have a folder of the disk read at a time, while it is not known what is there.
+const RECOVERING_MAX: usize = 32;
+
 /// The shared parts of one cache.
 #[derive(Debug)]
 pub(crate) struct Tiers {
@@ -32,6 +35,8 @@ pub(crate) struct Tiers {
     closing: watch::Sender<bool>,
     running: watch::Sender<usize>,
     next_id: AtomicU64,
+    /// Those who have a folder of the disk read, each on a thread of the pool that others need too.
+    recovering: Arc<Semaphore>,
 }
 
 impl Tiers {
@@ -54,6 +59,7 @@ impl Tiers {
             closing: watch::Sender::new(false),
             running: watch::Sender::new(0),
             next_id: AtomicU64::new(1),
+            recovering: Arc::new(Semaphore::new(RECOVERING_MAX)),
             config,
         })
     }
@@ -66,9 +72,19 @@ impl Tiers {
 
     /// Waits until what a former process left of this blob is known, or the disk takes too long.
     pub(crate) async fn recover(&self, key: &BlobKey) {
-        let Some(disk) = self.disk.as_ref().filter(|disk| !disk.has_recovered(key)) else { return };
+        let Some(disk) = self.disk.as_ref().filter(|disk| disk.is_readable() && !disk.has_recovered(key))
+        else {
+            return;
+        };
+        let place = Arc::clone(&self.recovering).acquire_owned();
+        let Ok(Ok(place)) = tokio::time::timeout(disk.patience(), place).await else { return };
         let (disk, key) = (Arc::clone(disk), key.clone());
-        self.on_disk(move || disk.recover_first(&key)).await;
+        self.on_disk(move || {
+            // Kept as long as the disk takes, though nobody may wait any more.
+            let _place = place;
+            disk.recover_first(&key);
+        })
+        .await;
     }
 
     /// Has work done that asks the disk. `None` if that takes too long, as the disk hangs, or if the process ends; the

@@ -18,7 +18,8 @@ const MAX_ERRORS: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 
-/// With so many calls out a disk is said to hang after a tenth of the time: each holds a thread.
+/// With so many calls out, a disk from which none has come back for a tenth of the time is said to hang: each holds a
+/// thread. One that is only busy gives some back.
 const MANY_CALLS: usize = 128;
 
 /// Why a call is not made.
@@ -45,6 +46,8 @@ struct Calls {
     /// When each call that is not back was made. Ids grow, so the first is the oldest.
     out: BTreeMap<u64, Instant>,
     next: u64,
+    /// When the last one came back.
+    back: Option<Instant>,
     errors: u32,
     pause: Duration,
     /// The disk is left alone until then, and why.
@@ -60,7 +63,8 @@ pub(super) struct Call {
 
 impl Health {
     pub(super) fn new(patience: Duration) -> Arc<Self> {
-        let calls = Calls { out: BTreeMap::new(), next: 0, errors: 0, pause: FIRST_PAUSE, paused: None };
+        let calls =
+            Calls { out: BTreeMap::new(), next: 0, back: None, errors: 0, pause: FIRST_PAUSE, paused: None };
         Arc::new(Self { patience, calm: AtomicBool::new(true), calls: Mutex::new(calls) })
     }
 
@@ -77,9 +81,14 @@ impl Health {
     }
 
     fn judge(&self, calls: &Calls, now: Instant) -> Option<Refusal> {
-        let patience = if calls.out.len() < MANY_CALLS { self.patience } else { self.patience / 10 };
-        if calls.out.first_key_value().is_some_and(|(_, since)| now - *since >= patience) {
-            return Some(Refusal::Trouble);
+        if let Some((_, oldest)) = calls.out.first_key_value() {
+            let still = calls.back.map_or(*oldest, |back| back.max(*oldest));
+            let many = calls.out.len() >= MANY_CALLS;
+            let waited = now.saturating_duration_since(*oldest);
+            if waited >= self.patience || (many && now.saturating_duration_since(still) >= self.patience / 10)
+            {
+                return Some(Refusal::Trouble);
+            }
         }
         calls.paused.filter(|(until, _)| now < *until).map(|(_, why)| why)
     }
@@ -153,6 +162,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let mut calls = lock(&self.health.calls);
         calls.out.remove(&self.id);
+        calls.back = Some(Instant::now());
         self.health.note(&calls);
     }
 }
@@ -171,6 +181,9 @@ mod tests {
         }
         if let Some((until, _)) = &mut calls.paused {
             *until -= time;
+        }
+        if let Some(back) = &mut calls.back {
+            *back -= time;
         }
     }
 
@@ -196,6 +209,19 @@ mod tests {
         assert_eq!(health.refusal(), Some(Refusal::Trouble));
         out.pop();
         assert_eq!(health.refusal(), None);
+    }
+
+    #[test]
+    fn a_disk_that_is_busy_and_gives_calls_back_does_not_hang() {
+        let health = Health::new(PATIENCE);
+        let mut out: Vec<_> = (0..2 * MANY_CALLS).map(|_| health.begin().expect("well")).collect();
+        for _ in 0..4 {
+            pass(&health, PATIENCE / 11);
+            out.pop();
+            assert_eq!(health.refusal(), None);
+        }
+        pass(&health, PATIENCE);
+        assert_eq!(health.refusal(), Some(Refusal::Trouble), "the oldest is not back for all its patience");
     }
 
     #[test]

@@ -17,13 +17,14 @@ impl Disk {
             Err(Refusal::Full) => None,
             Err(Refusal::Trouble) => return,
         };
-        let _one_at_a_time = lock(&blob.files);
+        let _one_at_a_time = lock(&blob.persisting);
         let meta = {
             let holdings = blob.holdings();
             if holdings.standing != Standing::Listed || holdings.on_disk.count() == 0 {
                 return;
             }
-            let verified = blob.verified();
+            // The last sums may still be under way.
+            let verified = blob.verified() && holdings.is_summed();
             let sums = if verified {
                 holdings.sums(0..blob.blocks.count())
             } else {

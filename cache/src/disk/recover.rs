@@ -74,6 +74,12 @@ pub(super) fn read_folder(
                 sound.insert(path.with_extension("data"));
                 found.push(blob);
             }
+            // As of a process that has no file left to open: it says nothing of the blob, which the next start may find.
+            Err(error) if is_passing(&*error) => {
+                tracing::warn!(file = %path.display(), %error, "cannot read a cached blob; it is left alone");
+                sound.insert(path.clone());
+                sound.insert(path.with_extension("data"));
+            }
             Err(error) => tracing::info!(file = %path.display(), %error, "dropping a cached blob"),
         }
     }
@@ -81,6 +87,11 @@ pub(super) fn read_folder(
         remove(path);
     }
     newest(layout, found)
+}
+
+/// Whether the system could not be asked, and did not say what is there.
+fn is_passing(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() != io::ErrorKind::NotFound)
 }
 
 /// The id in a file's name.

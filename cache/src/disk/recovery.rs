@@ -158,7 +158,8 @@ impl Disk {
         let mut books = lock(&recovery.books);
         loop {
             // Asked under the lock: what was read before is not read twice.
-            if recovery.is_over() {
+            // After the end the folder may be another process's.
+            if recovery.is_over() || recovery.stopped.load(Acquire) {
                 return;
             }
             match books.folders.get(folder) {
@@ -260,6 +261,7 @@ mod tests {
     use super::*;
     use crate::block::Blocks;
     use crate::disk::LoadError;
+    use crate::disk::layout::Layout;
     use crate::stats::Counters;
     use crate::{Algorithm, CacheConfig, DiskConfig, ETag};
 
@@ -349,6 +351,36 @@ mod tests {
         let disk = tier(dir.path(), CAPACITY);
         over(&disk);
         assert_eq!(disk.find(&key(5)).expect("listed").id, id, "the older instance is off the disk");
+    }
+
+    #[test]
+    fn what_the_system_does_not_let_us_read_is_left_alone_and_what_is_damaged_goes() {
+        let dir = filled(3);
+        let layout = Layout::new(dir.path());
+        let files = |number: u64| {
+            let folder = layout.folder(&key(number));
+            let of = |kind: &str| -> Vec<_> {
+                let all = recover::children(&folder).into_iter();
+                all.filter(|path| path.extension().is_some_and(|found| found == kind)).collect()
+            };
+            (of("meta"), of("data"))
+        };
+        let (unreadable, data) = files(0);
+        std::fs::rename(&unreadable[0], dir.path().join("aside")).expect("renamed");
+        // To read a folder is an error that says nothing of the blob.
+        std::fs::create_dir(&unreadable[0]).expect("made");
+        std::fs::write(&files(1).0[0], b"damaged").expect("written");
+        let disk = tier(dir.path(), CAPACITY);
+        over(&disk);
+        assert!(load(&disk, 0).is_err() && load(&disk, 1).is_err() && load(&disk, 2).is_ok());
+        disk.unlock();
+        assert!(data[0].exists(), "a sound blob was removed");
+        assert_eq!(files(1), (Vec::new(), Vec::new()));
+        std::fs::remove_dir(&unreadable[0]).expect("removed");
+        std::fs::rename(dir.path().join("aside"), &unreadable[0]).expect("renamed");
+        let disk = tier(dir.path(), CAPACITY);
+        over(&disk);
+        assert_eq!(load(&disk, 0).expect("found at the next start"), content(0));
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Disk {
         blobs
     }
 
-    /// Checks some blocks from this one on; gives the one after them, and how many bytes were read.
+    /// Checks some blocks from this one on; gives the one after them, and how many bytes were read. A block that cannot be
+    /// read is left to whoever wants it, and what it cost says nothing of the disk: one bad sector is no bad disk.
     fn scrub_batch(&self, blob: &Blob, from: u32) -> Result<(u32, u64), LoadError> {
         let to = from.saturating_add(BATCH).min(blob.blocks.count());
         let mut file: Option<Arc<BlobFile>> = None;
@@ -111,8 +112,9 @@ impl Disk {
                     self.lose(blob, open, block);
                 }
                 Err(LoadError::Io(error)) => {
-                    call.failed();
-                    return Err(self.failed(error));
+                    drop(call);
+                    tracing::warn!(blob = %blob.key, block, %error, "a cached block cannot be read");
+                    self.counters.disk_errors.add(1);
                 }
                 Err(error) => return Err(error),
             }

@@ -360,7 +360,7 @@ pub const SETTINGS: &[Setting] = &[
         "disk_patience",
         TIME,
         Some("\"2s\""),
-        "How long a pull waits for the disk tier. After that it goes on from the account, and so does everybody until the disk answers",
+        "How long a pull waits for the disk tier. After that it goes on from the account, and so does everybody until the disk answers; 10s at most",
     ),
     setting(
         "cache",
