@@ -265,6 +265,14 @@ fn check_sharing(config: &Config) -> Result<(), Invalid> {
     }
     // Storage has to be asked, and to answer, while the pull still waits.
     within("stamp.patience", *patience, Duration::from_millis(100), Duration::from_secs(5))?;
+    // Else a node that is silent would be taken for an account that is, and asked again and again.
+    let idle = config.cache.origin_idle_timeout;
+    if key.is_some() && idle < *patience * 3 {
+        let [idle, least] = [idle, *patience * 3].map(unit::show_duration);
+        let problem =
+            format!("{idle} is too short beside stamp.patience; {least}, thrice of it, or more is allowed");
+        return Err(Invalid::new("cache.origin_idle_timeout", problem));
+    }
     count("stamp.max_reads", *max_reads, 1, 65_536)
 }
 

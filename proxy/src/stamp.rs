@@ -14,8 +14,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::ops::{Range, RangeInclusive};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use dataproxy_cache::{
@@ -41,7 +42,7 @@ mod proof;
 use ask::Asking;
 use away::Away;
 pub use lend::PATH;
-use owner::Stretch;
+use owner::{STRETCH, Stretch};
 use proof::Question;
 pub(crate) use proof::Vouched;
 
@@ -93,6 +94,8 @@ pub struct StampCache {
     /// Stretches that others count on this node for, though it does not come first.
     stands_in: moka::sync::Cache<Stretch, ()>,
     openings: Openings,
+    /// The second in which a question was last said to be refused.
+    denied_told: AtomicU64,
     sent_bytes: Counter,
     me: Weak<Self>,
 }
@@ -126,6 +129,7 @@ impl StampCache {
             refuted: kept(REFUTED).build(),
             stands_in: moka::sync::Cache::builder().max_capacity(4096).time_to_live(STANDS_IN).build(),
             openings: Openings::default(),
+            denied_told: AtomicU64::new(0),
             sent_bytes: counter!("dataproxy_stamp_sent_bytes_total"),
             me: me.clone(),
         })
@@ -143,7 +147,8 @@ impl StampCache {
 
     fn source(self: &Arc<Self>, registry: RegistryName, key: BlobKey, behind: Source) -> Source {
         let object = behind.object.clone();
-        let origin = Arc::new(Through { stamp: Arc::clone(self), registry, key, behind });
+        let lent = Mutex::default();
+        let origin = Arc::new(Through { stamp: Arc::clone(self), registry, key, behind, lent });
         Source { origin, object }
     }
 
@@ -155,10 +160,9 @@ impl StampCache {
             return None;
         }
         let last = range.end.checked_sub(1).filter(|last| *last >= range.start)?;
-        let stretch = Stretch::at(key, range.start);
         for _ in 0..NODES_MAX {
             let table = self.bindings.current();
-            let Some(node) = self.owner(&table, &stretch) else { break };
+            let Some(node) = self.owner_of_all(&table, key, range.start..=last) else { break };
             let question = Question::Read {
                 registry: registry.clone(),
                 digest: key.digest.clone(),
@@ -183,6 +187,22 @@ impl StampCache {
         }
         count("own");
         None
+    }
+
+    /// The node to ask for a read, if it is one for all of it. Of two owners each would have to wait for the other, should both
+    /// read across the border at the same moment.
+    fn owner_of_all<'t>(
+        &self,
+        table: &'t crate::bindings::Table,
+        key: &BlobKey,
+        read: RangeInclusive<u64>,
+    ) -> Option<&'t Node> {
+        let (first, last) = (read.start() / STRETCH, read.end() / STRETCH);
+        let owner = |number: u64| self.owner(table, &Stretch::at(key, number.saturating_mul(STRETCH)));
+        let node = owner(first)?;
+        (first + 1..=last)
+            .all(|number| owner(number).is_some_and(|other| other.name == node.name))
+            .then_some(node)
     }
 
     fn owner<'t>(&self, table: &'t crate::bindings::Table, stretch: &Stretch) -> Option<&'t Node> {
@@ -234,11 +254,18 @@ struct Through {
     registry: RegistryName,
     key: BlobKey,
     behind: Source,
+    /// The version that another node gave.
+    lent: Mutex<Option<ETag>>,
 }
 
 impl Through {
+    fn lent(&self) -> MutexGuard<'_, Option<ETag>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The read as storage gives it. Another node may have the content from where it lay before, and so under a version that
-    /// storage no longer knows: content has one digest wherever it lies, so the read goes on under the version that it began with.
+    /// storage no longer knows: content has one digest wherever it lies, so the read goes on under the version that it began
+    /// with. A version that is storage's own, and that storage has no more, is another matter: it has changed.
     async fn stored(
         &self,
         object: &ObjectName,
@@ -246,7 +273,9 @@ impl Through {
         pin: Option<&ETag>,
     ) -> Result<OriginRead, OriginError> {
         match (self.behind.origin.get(object, range.clone(), pin).await, pin) {
-            (Err(error), Some(pin)) if error.kind == OriginErrorKind::Changed => {
+            (Err(error), Some(pin))
+                if error.kind == OriginErrorKind::Changed && self.lent().as_ref() == Some(pin) =>
+            {
                 tracing::info!(key = %self.key, "another node has another version; the rest is read from storage");
                 self.stamp.refute(&self.key);
                 let read = self.behind.origin.get(object, range, None).await?;
@@ -279,7 +308,10 @@ impl Origin for Through {
                 }
             };
             match lent {
-                Some(read) => Ok(read),
+                Some(read) => {
+                    *self.lent() = Some(read.etag.clone());
+                    Ok(read)
+                }
                 None => self.stored(object, range, pin).await,
             }
         })

@@ -31,9 +31,11 @@ pub(super) struct LinkKey {
     pub(super) claim: Claim,
 }
 
-/// Without the location, which tells few links apart and is long.
+/// Without all of the location, which is long. Registries have containers or prefixes of their own, and often the same content.
 impl Hash for LinkKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
+        self.location.container.hash(state);
+        self.location.prefix.hash(state);
         self.repository.hash(state);
         self.claim.hash(state);
     }

@@ -157,7 +157,7 @@ pub const METRICS: &[Metric] = &[
         Counter,
         "1",
         "outcome = lent, own, gone, broke, silent, not_ready, busy, denied, without, changed, refuted",
-        "Ranged reads of fills where the stamp's nodes are one cache: `lent` by another node, of this node's `own` part, or storage was asked since the other node failed so",
+        "What came of asking the stamp's nodes: `lent`, no other node to ask for this read (`own`), or the node that was asked failed so, at the answer or in its body; one read may count several",
     ),
     metric(
         "dataproxy_stamp_served_total",

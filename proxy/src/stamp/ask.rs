@@ -11,6 +11,7 @@ use dataproxy_cache::{BlobKey, ETag, OriginError, OriginErrorKind, OriginRead};
 use dataproxy_router_api::{Node, NodeName};
 use futures_util::stream::{self, StreamExt};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{BodyDataStream, Empty};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use super::StampCache;
 use super::lend::{PATH, PROOF, VERSION};
+use super::owner::Stretch;
 use super::proof::{Ends, Question, Terms, sign, verify_answer};
 use crate::process::now_seconds;
 
@@ -174,6 +176,10 @@ impl StampCache {
         if range.is_empty() || terms.range != (range.start, range.end - 1) {
             return Err(Failed::Without);
         }
+        // More than was signed would be taken for storage's doing.
+        if response.body().size_hint().exact() != Some(range.end - range.start) {
+            return Err(Failed::Denied);
+        }
         tracing::trace!(node = %node.name, key = %key, ?range, "lent");
         let body = Lent {
             data: BodyDataStream::new(response.into_body()),
@@ -181,6 +187,7 @@ impl StampCache {
             until,
             patience: self.patience,
             node: node.name.clone(),
+            stretch: Stretch::at(key, first),
             stamp: self.me.clone(),
         };
         let body =
@@ -188,14 +195,11 @@ impl StampCache {
         Ok(OriginRead { size: terms.size, etag, range, body: body.boxed(), lent: true })
     }
 
-    /// A node that lent broke off.
-    fn broke_off(&self, name: &NodeName, failed: Failed) {
+    /// A node that lent broke off. That may be the account's doing, or this blob's: it is read from storage for a while. A node
+    /// that is gone or hangs is found by the next question.
+    fn broke_off(&self, stretch: &Stretch, failed: Failed) {
         super::count(failed.as_str());
-        let table = self.bindings.current();
-        let nodes = table.stamp(&self.stamp).map(|stamp| &stamp.nodes);
-        if let Some(node) = nodes.into_iter().flatten().find(|node| node.name == *name) {
-            self.leave(node, failed.as_str());
-        }
+        self.stands_in.insert(stretch.clone(), ());
     }
 }
 
@@ -221,6 +225,7 @@ struct Lent {
     until: Instant,
     patience: Duration,
     node: NodeName,
+    stretch: Stretch,
     stamp: Weak<StampCache>,
 }
 
@@ -242,7 +247,7 @@ impl Lent {
             Err(_) => (Failed::Silent, OriginErrorKind::Timeout),
         };
         if let Some(stamp) = self.stamp.upgrade() {
-            stamp.broke_off(&self.node, failed);
+            stamp.broke_off(&self.stretch, failed);
         }
         let message = format!("node {} of the stamp broke off: {}", self.node, failed.as_str());
         Some(Err(OriginError::new(kind, message)))

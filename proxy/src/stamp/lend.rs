@@ -5,6 +5,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, heade
 use http_body::{Frame, SizeHint};
 use metrics::counter;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::StampCache;
@@ -96,7 +98,13 @@ impl StampCache {
             Refused::NotReady => StatusCode::SERVICE_UNAVAILABLE,
             Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
             Refused::Denied(why) => {
-                tracing::warn!(why, "a question as of another node of the stamp is refused");
+                // Anybody can ask: one line a second is enough to see it by.
+                let now = now_seconds() as u64;
+                if self.denied_told.swap(now, Ordering::Relaxed) == now {
+                    tracing::debug!(why, "a question as of another node of the stamp is refused");
+                } else {
+                    tracing::warn!(why, "a question as of another node of the stamp is refused");
+                }
                 StatusCode::FORBIDDEN
             }
             Refused::Without(vouched, why) => {
@@ -143,24 +151,40 @@ impl StampCache {
                 self.stands_in.insert(stretch, ());
             }
         }
-        match self.open(&owned, Wanted::Owed { first, last }).await {
-            Ok(reader) => Ok(self.lending(&vouched, reader, place)),
+        match self.open(&owned, Wanted::Owed { first, last }, place).await {
+            Ok((reader, place)) => Ok(self.lending(&vouched, reader, place)),
             Err(why) => Err(Refused::Without(vouched, why)),
         }
     }
 
-    /// Opens a blob, within less than the patience of the one who asks.
-    async fn open(&self, owned: &OwnedBlob, wanted: Wanted) -> Result<BlobReader, &'static str> {
+    /// Opens a blob, within less than the patience of the one who asks. Whoever leaves stops what is read for them; but what is
+    /// given up here as slow goes on in its place until storage has answered. Stopped, it would look like an account that says
+    /// nothing.
+    async fn open(
+        &self,
+        owned: &OwnedBlob,
+        wanted: Wanted,
+        place: OwnedSemaphorePermit,
+    ) -> Result<(BlobReader, OwnedSemaphorePermit), &'static str> {
         let until = Instant::now() + self.patience * 3 / 4;
-        let mut reading = std::pin::pin!(self.cache.read(owned.key(), owned.source(), wanted));
+        let (cache, key, source) = (self.cache.clone(), owned.key().clone(), owned.source().clone());
+        let reading =
+            tokio::spawn(
+                async move { cache.read(&key, &source, wanted).await.map(|reader| (reader, place)) },
+            );
+        let mut reading = Reading { task: reading, is_stopped: true };
         loop {
             tokio::select! {
-                reader = &mut reading => return reader.map_err(|error| {
-                    tracing::debug!(key = %owned.key(), %error, "cannot be lent");
-                    "it cannot be read"
-                }),
+                opened = &mut reading.task => {
+                    let opened = opened.map_err(|error| error.to_string());
+                    return opened.and_then(|opened| opened.map_err(|error| error.to_string())).map_err(|error| {
+                        tracing::debug!(key = %owned.key(), error, "cannot be lent");
+                        "it cannot be read"
+                    });
+                }
                 () = tokio::time::sleep(OPENING_MAX.min(self.patience / 4)) => {
                     if Instant::now() >= until {
+                        reading.is_stopped = false;
                         return Err("storage is slow");
                     }
                     self.openings.want(owned.key());
@@ -185,6 +209,20 @@ impl StampCache {
         insert(&mut response, VERSION, &terms.version);
         insert(&mut response, PROOF, &sign_answer(&self.keys, vouched, Some(&terms)));
         response
+    }
+}
+
+/// A read that opens in a task of its own, and is stopped with whoever waits for it unless they say otherwise.
+struct Reading<T> {
+    task: JoinHandle<T>,
+    is_stopped: bool,
+}
+
+impl<T> Drop for Reading<T> {
+    fn drop(&mut self) {
+        if self.is_stopped {
+            self.task.abort();
+        }
     }
 }
 

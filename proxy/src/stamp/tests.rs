@@ -205,6 +205,20 @@ async fn a_node_without_the_key_gets_nothing_and_is_believed_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_across_the_border_of_two_owners_waits_for_neither() {
+    let nodes = nodes(2, Options::default()).await;
+    let table = nodes[0].stamp.bindings.current();
+    let other_owns =
+        |number: u64| nodes[0].stamp.owner(&table, &Stretch::at(&key(), number * STRETCH)).is_some();
+    let border = (0..SIZE / STRETCH - 1).find(|number| other_owns(*number) && !other_owns(number + 1));
+    let first = border.expect("they alternate somewhere") * STRETCH + STRETCH / 2;
+    let wanted = Wanted::Closed { first, last: first + STRETCH - 1 };
+    let expected = content().slice(first as usize..(first + STRETCH) as usize);
+    assert!(nodes[0].try_read(wanted).await.expect("it ends well") == expected, "wrong bytes");
+    assert_eq!(nodes[1].asked(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_its_proof_is_not_read() {
     let nodes = nodes(2, Options::default()).await;
     assert!(nodes[1].owned() >= 1);
