@@ -147,6 +147,10 @@ impl Herd {
                     let target = format!("/v2/contoso/app/blobs/{digest}");
                     let answer = Download::open(address, &target, &[]).await.expect("an answer");
                     let status = answer.head().status;
+                    // Once it is told to stop, the account may be well again, and the blob really absent.
+                    if stop.load(Ordering::SeqCst) {
+                        return;
+                    }
                     assert!([503, 504].contains(&status), "an outage that looks like {status}");
                     answers.fetch_add(1, Ordering::SeqCst);
                     // As a client that is told to come back.
@@ -162,8 +166,10 @@ impl Herd {
         self.answers.load(Ordering::SeqCst)
     }
 
-    async fn end(self) {
+    /// Ends it, and heals the account so that nobody waits any more.
+    async fn end(self, account: &MemoryStore) {
         self.stop.store(true, Ordering::SeqCst);
+        account.origin().heal();
         for client in self.clients {
             client.await.expect("every client got answers");
         }
@@ -206,8 +212,7 @@ async fn an_account_that_is_silent_slows_no_pull_of_another_and_is_hardly_asked(
         println!(
             "median of a pull: {alone:?} alone, {beside:?} beside a silent account, {beside_dark:?} a dark one"
         );
-        node.one.origin().heal();
-        herd.end().await;
+        herd.end(&node.one).await;
     };
     timeout(LIMIT, work).await.expect("within the limit");
 }
@@ -227,7 +232,7 @@ async fn an_account_that_throttles_is_not_asked_much_more_than_its_clients_ask()
         node.pull_of_two(0).await;
         let (answers, seconds) = (herd.answers() + CLIENTS, started.elapsed().as_secs_f64());
         let requests = node.one.origin().requests();
-        herd.end().await;
+        herd.end(&node.one).await;
         let bound = answers as f64 * 1.2 + (seconds + 1.0) * 10.0;
         assert!((requests as f64) <= bound, "{requests} requests for {answers} pulls in {seconds} s");
         let (limit, _) = node.guard.in_flight();
@@ -277,8 +282,7 @@ async fn a_storm_of_faults_fails_no_pull_and_is_not_made_worse_by_retries() {
         let before = origin.requests();
         node.pull_of_two(2000).await;
         assert_eq!(origin.requests() - before, planned / 2, "after the storm nothing is asked twice");
-        node.one.origin().heal();
-        herd.end().await;
+        herd.end(&node.one).await;
     };
     timeout(LIMIT, work).await.expect("within the limit");
 }
