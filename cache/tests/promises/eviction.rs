@@ -14,6 +14,17 @@ use rand::{RngExt, SeedableRng};
 use crate::harness::{BLOCK, Rig, bounded, drain, take};
 use crate::random_operations::seed;
 
+/// A disk tier of so many blocks, and nothing in memory.
+async fn on_disk_alone(blocks: u64) -> Rig {
+    Rig::with(|config| {
+        config.memory_bytes = 0;
+        if let Some(disk) = &mut config.disk {
+            disk.capacity_bytes = blocks * BLOCK;
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_blob_beyond_the_capacity_passes_through() {
     bounded(async {
@@ -34,13 +45,7 @@ async fn a_blob_beyond_the_capacity_passes_through() {
 #[tokio::test]
 async fn room_is_made_by_what_is_used_least_and_the_account_is_exact() {
     bounded(async {
-        let rig = Rig::with(|config| {
-            config.memory_bytes = 0;
-            if let Some(disk) = &mut config.disk {
-                disk.capacity_bytes = 50 * BLOCK;
-            }
-        })
-        .await;
+        let rig = on_disk_alone(50).await;
         let hot = rig.blob(10 * BLOCK);
         rig.check(&hot, Wanted::Whole).await;
         rig.idle().await;
@@ -61,13 +66,7 @@ async fn room_is_made_by_what_is_used_least_and_the_account_is_exact() {
 #[tokio::test]
 async fn a_sweep_of_ten_times_the_budget_leaves_what_is_used_on_disk() {
     bounded(async {
-        let rig = Rig::with(|config| {
-            config.memory_bytes = 0;
-            if let Some(disk) = &mut config.disk {
-                disk.capacity_bytes = 200 * BLOCK;
-            }
-        })
-        .await;
+        let rig = on_disk_alone(200).await;
         let hot: Vec<_> = (0..50).map(|extra| rig.blob(2 * BLOCK + extra)).collect();
         for blob in &hot {
             for _ in 0..3 {
@@ -96,13 +95,7 @@ async fn a_sweep_of_ten_times_the_budget_leaves_what_is_used_on_disk() {
 #[tokio::test]
 async fn eviction_never_bites_a_reader() {
     bounded(async {
-        let rig = Rig::with(|config| {
-            config.memory_bytes = 0;
-            if let Some(disk) = &mut config.disk {
-                disk.capacity_bytes = 50 * BLOCK;
-            }
-        })
-        .await;
+        let rig = on_disk_alone(50).await;
         let blob = rig.blob(40 * BLOCK);
         rig.check(&blob, Wanted::Whole).await;
         rig.idle().await;
@@ -170,13 +163,7 @@ async fn a_reader_of_a_blob_that_was_dropped_goes_on_while_another_fill_of_it_be
 #[tokio::test]
 async fn a_full_working_set_of_readers_is_served_whole() {
     bounded(async {
-        let rig = Rig::with(|config| {
-            config.memory_bytes = 0;
-            if let Some(disk) = &mut config.disk {
-                disk.capacity_bytes = 30 * BLOCK;
-            }
-        })
-        .await;
+        let rig = on_disk_alone(30).await;
         let blobs: Vec<_> = (0..20).map(|extra| rig.blob(10 * BLOCK + extra)).collect();
         for _ in 0..3 {
             join_all(blobs.iter().map(|blob| rig.check(blob, Wanted::Whole))).await;
