@@ -145,17 +145,16 @@ impl BlobReader {
     fn is_held(&self) -> bool {
         let mut blocks = self.blob.blocks.touching(&(self.position..self.range.end));
         let in_memory = |block| self.tiers.memory.has(&self.blob, block);
-        // What hits in memory asks nothing of the disk, not even how it is.
-        if !blocks.clone().all(in_memory) {
-            if !self.tiers.can_load() {
-                return false;
-            }
-            if !self.blob.is_full() {
-                let holdings = self.blob.holdings();
-                return blocks.all(|block| holdings.on_disk.has(block) || in_memory(block));
-            }
+        // A small hit in memory asks nothing of the disk, not even how it is; a large one does not look for every block.
+        if blocks.clone().nth(1).is_none() && blocks.clone().all(in_memory) {
+            return true;
         }
-        true
+        let loads = self.tiers.can_load();
+        if loads && self.blob.is_full() {
+            return true;
+        }
+        let holdings = self.blob.holdings();
+        blocks.all(|block| (loads && holdings.on_disk.has(block)) || in_memory(block))
     }
 
     /// Whether the block can be had from disk.
