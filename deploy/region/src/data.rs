@@ -160,9 +160,9 @@ impl Data {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let snapshot = Snapshot {
                     revision: Revision(1),
-                    region: REGION.parse()?,
                     stamps: topology.stamps(),
                     bindings: first_bindings()?,
+                    ..Snapshot::empty(REGION.parse()?)
                 };
                 self.save(&snapshot)?;
                 snapshot

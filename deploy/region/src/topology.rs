@@ -3,8 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use dataproxy_router_api::{
-    AccountName, Binding, Delivery, Epoch, NameError, Node, NodeName, Phase, Placement, PullPolicy,
-    RegistryName, Role, Stamp, StampName,
+    AccountName, Binding, NameError, Node, NodeName, Placement, PullPolicy, Role, Stamp, StampName,
 };
 
 const PULL_PORT: u16 = 5000;
@@ -76,15 +75,10 @@ impl Topology {
         let mut stamps: Vec<Stamp> = Vec::new();
         for member in &self.members {
             let Some(name) = &member.stamp else { continue };
-            let node = Node {
-                name: member.name.clone(),
-                address: member.pull,
-                admin: member.admin,
-                role: Role::All,
-            };
+            let node = Node::new(member.name.clone(), member.pull, member.admin, Role::All);
             match stamps.iter_mut().find(|stamp| stamp.name == *name) {
                 Some(stamp) => stamp.nodes.push(node),
-                None => stamps.push(Stamp { name: name.clone(), nodes: vec![node], accounts: Vec::new() }),
+                None => stamps.push(Stamp { nodes: vec![node], ..Stamp::new(name.clone()) }),
             }
         }
         stamps
@@ -94,16 +88,10 @@ impl Topology {
 /// The registries that a new region begins with.
 pub(crate) fn first_bindings() -> Result<Vec<Binding>, NameError> {
     let binding = |(registry, stamp, account): (&str, &str, &str)| {
-        let name: RegistryName = registry.parse()?;
+        let placement = Placement::new(account.parse()?, registry);
         Ok(Binding {
-            registry: name,
-            home_stamp: stamp.parse()?,
-            epoch: Epoch(1),
-            phase: Phase::Stable,
-            placement: Placement::new(account.parse()?, registry),
             pull: PullPolicy::Anonymous,
-            delivery: Delivery::default(),
-            hosts: Vec::new(),
+            ..Binding::new(registry.parse()?, stamp.parse()?, placement)
         })
     };
     REGISTRIES.into_iter().map(binding).collect()

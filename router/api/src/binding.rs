@@ -68,6 +68,12 @@ pub struct Binding {
     /// Where it is in its life.
     #[serde(default)]
     pub phase: Phase,
+    /// The stamp that it is to move to, while that gets ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<StampName>,
+    /// The stamp that served it before, until the move is final: it still serves who comes late, and can take it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<StampName>,
     /// Where its bytes lie.
     pub placement: Placement,
     /// Who may pull without a token.
@@ -80,4 +86,22 @@ pub struct Binding {
     /// itself alone, and without a port for every port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<RegistryHost>,
+}
+
+impl Binding {
+    /// A binding that is stable from its first epoch on, for nobody to pull without a token.
+    pub fn new(registry: RegistryName, home_stamp: StampName, placement: Placement) -> Self {
+        Self {
+            registry,
+            home_stamp,
+            epoch: Epoch(1),
+            phase: Phase::Stable,
+            destination: None,
+            source: None,
+            placement,
+            pull: PullPolicy::default(),
+            delivery: Delivery::default(),
+            hosts: Vec::new(),
+        }
+    }
 }

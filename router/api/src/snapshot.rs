@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccountName, Binding, Location, NodeName, RegionName, RegistryHost, RegistryName, Stamp, StampName,
+    AccountName, Binding, Location, NodeName, Phase, Purge, RegionName, RegistryHost, RegistryName, Stamp,
+    StampName,
 };
 
 /// Orders snapshots of the whole store; only grows.
@@ -33,6 +34,9 @@ pub struct Snapshot {
     pub stamps: Vec<Stamp>,
     /// The bindings.
     pub bindings: Vec<Binding>,
+    /// What is to be forgotten, of the last day.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub purges: Vec<Purge>,
 }
 
 /// A snapshot that contradicts itself.
@@ -64,6 +68,14 @@ pub enum SnapshotError {
         registry: RegistryName,
         /// Its stamp.
         stamp: StampName,
+    },
+    /// A move leads nowhere, or to a stamp that is not listed.
+    #[error("registry {registry}: {reason}")]
+    Move {
+        /// The registry.
+        registry: RegistryName,
+        /// What is wrong, and what would be right.
+        reason: String,
     },
     /// Two registries are known by one name.
     #[error("host {host} is of registry {registry} and of registry {other}; a name means one registry")]
@@ -111,6 +123,19 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
+    /// A region without stamps.
+    pub fn empty(region: RegionName) -> Self {
+        Self { revision: Revision(0), region, stamps: Vec::new(), bindings: Vec::new(), purges: Vec::new() }
+    }
+
+    /// Puts everything in the order of its name, so that equal content is equal.
+    pub fn sort(&mut self) {
+        self.stamps.sort_by(|one, other| one.name.cmp(&other.name));
+        self.stamps.iter_mut().for_each(|stamp| stamp.nodes.sort_by(|one, other| one.name.cmp(&other.name)));
+        self.bindings.sort_by(|one, other| one.registry.cmp(&other.registry));
+        self.purges.sort_by_key(|purge| purge.revision);
+    }
+
     /// Checks what the types cannot say.
     ///
     /// # Errors
@@ -135,6 +160,8 @@ impl Snapshot {
                     stamp: binding.home_stamp.clone(),
                 });
             }
+            validate_move(binding, &stamps)
+                .map_err(|reason| SnapshotError::Move { registry: binding.registry.clone(), reason })?;
             validate_placement(binding, &accounts)?;
         }
         self.validate_hosts()
@@ -202,6 +229,31 @@ impl Snapshot {
     }
 }
 
+/// The stamps of a move, which its phase asks for.
+fn validate_move(binding: &Binding, stamps: &HashSet<&StampName>) -> Result<(), String> {
+    let other = |stamp: &Option<StampName>, what: &str| match stamp {
+        None => Ok(()),
+        Some(stamp) if *stamp == binding.home_stamp => {
+            Err(format!("its {what} is {stamp}, which is its home already; {what} and home differ"))
+        }
+        Some(stamp) if !stamps.contains(stamp) => {
+            Err(format!("its {what} is stamp {stamp}, which is not listed under `stamps`"))
+        }
+        Some(_) => Ok(()),
+    };
+    other(&binding.destination, "destination")?;
+    other(&binding.source, "source")?;
+    match binding.phase {
+        Phase::Preparing if binding.destination.is_none() => {
+            Err("its phase is preparing; a destination goes with that".into())
+        }
+        Phase::Draining | Phase::Observing if binding.source.is_none() => {
+            Err("its phase is draining or observing; a source goes with that".into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An account need not be of the home stamp: after a re-bind it is of the one before.
 fn validate_placement(
     binding: &Binding,
@@ -263,6 +315,31 @@ mod tests {
             (binding("Contoso", "a", "x"), "registry \"Contoso\" is not valid"),
         ] {
             let error = snapshot(&with_bindings(&bindings)).expect_err(&bindings);
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_move_has_two_ends_that_are_listed() {
+        let moving = |more: &str| {
+            let binding = binding("contoso", "a", "contoso").replacen('{', &format!("{{{more},"), 1);
+            let two = with_bindings(&binding).replacen(
+                "],\"bindings\"",
+                r#",{"name":"b","nodes":[]}],"bindings""#,
+                1,
+            );
+            snapshot(&two)
+        };
+        assert_eq!(moving(r#""phase":"preparing","destination":"b""#), Ok(()));
+        assert_eq!(moving(r#""phase":"draining","source":"b""#), Ok(()));
+        assert_eq!(moving(r#""source":"b""#), Ok(()));
+        for (more, reason) in [
+            (r#""phase":"preparing""#, "a destination goes with that"),
+            (r#""phase":"observing""#, "a source goes with that"),
+            (r#""source":"a""#, "its home already"),
+            (r#""destination":"c""#, "stamp c, which is not listed"),
+        ] {
+            let error = moving(more).expect_err(more);
             assert!(error.contains(reason), "{error}");
         }
     }

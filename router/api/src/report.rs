@@ -1,0 +1,94 @@
+//! What a node tells the routers of itself. It goes to every router that the node knows, and replaces what it said before.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Epoch, Incarnation, Node, NodeName, NodeState, RegionName, RegistryName, Revision, ServingState,
+    StampName,
+};
+
+/// One report. A field that is not known is ignored, so that nodes and routers of neighbouring versions understand
+/// each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// The region that it belongs to.
+    pub region: RegionName,
+    /// The stamp that it belongs to.
+    pub stamp: StampName,
+    /// Its name, addresses, role and state. Its intent is the router's to say and is ignored here.
+    pub node: Node,
+    /// Its process.
+    pub incarnation: Incarnation,
+    /// Its version.
+    pub version: String,
+    /// Counts the reports of this process: an older one that arrives later is ignored.
+    pub sequence: u64,
+    /// The snapshot that it works from: it acknowledges this revision and all before.
+    pub revision: Revision,
+    /// Requests that run.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Registries that it has work or news of; one that is at rest in its home need not be named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<RegistryReport>,
+}
+
+/// What a node does for one registry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegistryReport {
+    /// The registry.
+    pub registry: RegistryName,
+    /// The epoch that it serves.
+    pub epoch: Epoch,
+    /// What it does for it.
+    pub serving: ServingState,
+    /// Requests that run.
+    #[serde(default)]
+    pub in_flight: u64,
+    /// Age of the oldest of them, in seconds.
+    #[serde(default)]
+    pub oldest_seconds: u64,
+    /// Requests that have begun since the epoch came, in sum.
+    #[serde(default)]
+    pub begun: u64,
+    /// Time since the last of them began, in milliseconds; none since the epoch came if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_ms: Option<u64>,
+    /// Whether it can read the placement, where it has tried: the reason if it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
+}
+
+/// Whether a node can read a placement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "is")]
+pub enum Reach {
+    /// It can.
+    Readable,
+    /// It cannot.
+    Unreadable {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// What a router answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// The newest revision that it has.
+    pub revision: Revision,
+    /// How soon it wants to hear again, in milliseconds; a node that is silent for five times as long is gone.
+    pub again_ms: u64,
+}
+
+impl NodeReport {
+    /// The node's name.
+    pub fn name(&self) -> &NodeName {
+        &self.node.name
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> NodeState {
+        self.node.state
+    }
+}
