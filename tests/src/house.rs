@@ -10,6 +10,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("dataproxy-outbound", &[]),
     ("dataproxy-azure", &["dataproxy-cache", "dataproxy-outbound"]),
     ("dataproxy-router-api", &[]),
+    ("dataproxy-router", &["dataproxy-router-api"]),
     ("dataproxy-import", &["dataproxy-cache"]),
     ("dataproxy-loadtest", &[]),
     ("dataproxy", &["dataproxy-azure", "dataproxy-cache", "dataproxy-outbound", "dataproxy-router-api"]),

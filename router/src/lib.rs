@@ -1,0 +1,8 @@
+//! The control plane of a region: which stamp serves a registry, which nodes there are, and how a registry moves
+//! from one stamp to another without a failed pull.
+//!
+//! ```text
+//! api ──► command ──► state (pure: what may follow) ──► store (compare, then write) ──► publish ──► nodes, DNS
+//! ```
+//!
+//! A proxy never asks the router during a request: it works from a snapshot and is told of changes.
