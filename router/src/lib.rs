@@ -6,3 +6,5 @@
 //! ```
 //!
 //! A proxy never asks the router during a request: it works from a snapshot and is told of changes.
+
+pub mod store;
