@@ -7,4 +7,8 @@
 //!
 //! A proxy never asks the router during a request: it works from a snapshot and is told of changes.
 
+pub mod command;
+pub mod migration;
+pub mod record;
+pub mod state;
 pub mod store;

@@ -21,8 +21,8 @@ pub enum Role {
 }
 
 /// One life of a node's process: drawn anew at every start, so that what was asked of the process before is not
-/// asked of the one after.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// asked of the one after. Below 2^53, which is what JSON's readers keep exactly; 0 is no process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Incarnation(pub u64);
 

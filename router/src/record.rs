@@ -1,0 +1,146 @@
+//! What the store holds: one record a stamp, node, registry, migration and purge, each under a key of its own.
+
+use dataproxy_router_api::{
+    AccountName, Binding, Incarnation, Node, Purge, RegistryName, StampName, StampState,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::migration::Migration;
+
+/// A stamp, without its nodes: those come and go by themselves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StampRecord {
+    /// Its name.
+    pub name: StampName,
+    /// Its storage accounts.
+    #[serde(default)]
+    pub accounts: Vec<AccountName>,
+    /// What it takes on.
+    #[serde(default)]
+    pub state: StampState,
+}
+
+/// A node as it was last told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Its stamp.
+    pub stamp: StampName,
+    /// The node, with its state and what is asked of it.
+    pub node: Node,
+    /// Its process, once it has reported.
+    #[serde(default)]
+    pub incarnation: Incarnation,
+    /// Its version, once it has reported.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A stamp.
+    Stamp(StampRecord),
+    /// A node.
+    Node(NodeRecord),
+    /// A registry's binding.
+    Binding(Binding),
+    /// A move.
+    Migration(Migration),
+    /// Something to be forgotten. Its revision is that of its write.
+    Purge(Purge),
+}
+
+/// Folder of the stamps.
+pub const STAMPS: &str = "stamps/";
+/// Folder of the nodes.
+pub const NODES: &str = "nodes/";
+/// Folder of the bindings.
+pub const REGISTRIES: &str = "registries/";
+/// Folder of the migrations.
+pub const MIGRATIONS: &str = "migrations/";
+/// Folder of the purges.
+pub const PURGES: &str = "purges/";
+
+/// A record that this version cannot read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record {key} cannot be read: {reason}; it was written by a later version, or by hand")]
+pub struct Unreadable {
+    /// Its key.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The key of a registry's binding.
+pub fn registry_key(registry: &RegistryName) -> String {
+    format!("{REGISTRIES}{registry}")
+}
+
+/// The key of a stamp.
+pub fn stamp_key(stamp: &StampName) -> String {
+    format!("{STAMPS}{stamp}")
+}
+
+/// The key of a node.
+pub fn node_key(node: impl std::fmt::Display) -> String {
+    format!("{NODES}{node}")
+}
+
+/// The key of a migration.
+pub fn migration_key(id: &str) -> String {
+    format!("{MIGRATIONS}{id}")
+}
+
+impl Record {
+    /// Where it lies. A purge is told apart by what it purges: a second one of the same replaces the first.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Stamp(stamp) => stamp_key(&stamp.name),
+            Self::Node(record) => node_key(&record.node.name),
+            Self::Binding(binding) => registry_key(&binding.registry),
+            Self::Migration(migration) => migration_key(&migration.id),
+            Self::Purge(purge) => {
+                let repository = purge.repository.as_deref().unwrap_or("*");
+                format!("{PURGES}{}/{repository}/{}", purge.registry, purge.digest.as_deref().unwrap_or("*"))
+            }
+        }
+    }
+
+    /// Its text.
+    ///
+    /// # Errors
+    /// The reason why it has none, which no record of these types has.
+    pub fn text(&self) -> Result<Vec<u8>, serde_json::Error> {
+        match self {
+            Self::Stamp(stamp) => serde_json::to_vec(stamp),
+            Self::Node(node) => serde_json::to_vec(node),
+            Self::Binding(binding) => serde_json::to_vec(binding),
+            Self::Migration(migration) => serde_json::to_vec(migration),
+            Self::Purge(purge) => serde_json::to_vec(purge),
+        }
+    }
+
+    /// Reads what lies under a key; `None` if the key is of none of these folders.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: its text is not that of such a record, or of one with another key.
+    pub fn read(key: &str, text: &[u8]) -> Result<Option<Self>, Unreadable> {
+        fn of<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
+            serde_json::from_slice(text).map_err(|error| error.to_string())
+        }
+        let record = match () {
+            () if key.starts_with(STAMPS) => of(text).map(Self::Stamp),
+            () if key.starts_with(NODES) => of(text).map(Self::Node),
+            () if key.starts_with(REGISTRIES) => of(text).map(Self::Binding),
+            () if key.starts_with(MIGRATIONS) => of(text).map(Self::Migration),
+            () if key.starts_with(PURGES) => of(text).map(Self::Purge),
+            () => return Ok(None),
+        };
+        let named = record.and_then(|record| match record.key() {
+            own if own == key => Ok(record),
+            own => Err(format!("its text is that of {own}")),
+        });
+        named.map(Some).map_err(|reason| Unreadable { key: key.to_owned(), reason })
+    }
+}
