@@ -5,6 +5,7 @@ mod moves;
 mod nodes;
 mod registries;
 mod stamps;
+mod sweep;
 
 use dataproxy_router_api::{
     AccountName, Delivery, Epoch, NodeName, NodeReport, Placement, PullPolicy, RegistryHost, RegistryName,
@@ -129,6 +130,8 @@ pub enum Command {
         /// The digest, if not all.
         digest: Option<String>,
     },
+    /// Let go of what has had its time.
+    Sweep,
 }
 
 /// What can be done with a move.
@@ -250,7 +253,7 @@ pub fn decide(state: &State, command: &Command, occasion: &Occasion) -> Result<D
         }
         Command::RemoveRegistry { registry, if_epoch } => registries::remove(state, registry, *if_epoch),
         Command::Purge { registry, repository, digest } => {
-            registries::purge(state, registry, repository.as_deref(), digest.as_deref())
+            registries::purge(state, registry, repository.as_deref(), digest.as_deref(), occasion.now)
         }
         Command::Move { registry, to, if_epoch, terms } => {
             moves::begin(state, registry, to, *if_epoch, *terms, occasion)
@@ -260,6 +263,7 @@ pub fn decide(state: &State, command: &Command, occasion: &Occasion) -> Result<D
         Command::ForgetNode { name } => nodes::forget(state, name),
         Command::Reported(report) => nodes::reported(state, report),
         Command::Silent { name } => nodes::silent(state, name),
+        Command::Sweep => Ok(sweep::sweep(state, occasion.now)),
     }
 }
 

@@ -7,8 +7,13 @@
 //!
 //! A proxy never asks the router during a request: it works from a snapshot and is told of changes.
 
+pub mod audit;
 pub mod command;
+pub mod control;
+pub mod fleet;
 pub mod migration;
+pub mod publish;
+pub mod reconcile;
 pub mod record;
 pub mod state;
 pub mod store;

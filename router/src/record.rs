@@ -6,7 +6,7 @@ use dataproxy_router_api::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::migration::Migration;
+use crate::migration::{Migration, UnixMillis};
 
 /// A stamp, without its nodes: those come and go by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,16 @@ pub struct NodeRecord {
     pub version: String,
 }
 
+/// Something to be forgotten, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PurgeRecord {
+    /// What. Its revision is that of the record's write, whatever is written here.
+    #[serde(flatten)]
+    pub purge: Purge,
+    /// When it was asked for.
+    pub at: UnixMillis,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -47,8 +57,8 @@ pub enum Record {
     Binding(Binding),
     /// A move.
     Migration(Migration),
-    /// Something to be forgotten. Its revision is that of its write.
-    Purge(Purge),
+    /// Something to be forgotten.
+    Purge(PurgeRecord),
 }
 
 /// Folder of the stamps.
@@ -100,7 +110,7 @@ impl Record {
             Self::Node(record) => node_key(&record.node.name),
             Self::Binding(binding) => registry_key(&binding.registry),
             Self::Migration(migration) => migration_key(&migration.id),
-            Self::Purge(purge) => {
+            Self::Purge(PurgeRecord { purge, .. }) => {
                 let repository = purge.repository.as_deref().unwrap_or("*");
                 format!("{PURGES}{}/{repository}/{}", purge.registry, purge.digest.as_deref().unwrap_or("*"))
             }

@@ -8,7 +8,9 @@ use dataproxy_router_api::{
 };
 
 use crate::migration::Migration;
-use crate::record::{MIGRATIONS, NODES, NodeRecord, PURGES, REGISTRIES, Record, STAMPS, StampRecord};
+use crate::record::{
+    MIGRATIONS, NODES, NodeRecord, PURGES, PurgeRecord, REGISTRIES, Record, STAMPS, StampRecord,
+};
 
 /// A record, and the revision of its last write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub struct State {
     migrations: BTreeMap<String, Versioned<Migration>>,
     /// Those that have not ended, so that nobody has to look through those that have.
     moving: BTreeSet<String>,
-    purges: BTreeMap<String, Versioned<Purge>>,
+    purges: BTreeMap<String, Versioned<PurgeRecord>>,
 }
 
 /// One write, as the store tells of it. A commit writes a key once.
@@ -91,7 +93,9 @@ impl State {
                 Written::Put(record) => {
                     match &*record {
                         Record::Binding(binding) => change.bindings.push(binding.clone()),
-                        Record::Purge(purge) => change.purges.push(Purge { revision, ..purge.clone() }),
+                        Record::Purge(record) => {
+                            change.purges.push(Purge { revision, ..record.purge.clone() });
+                        }
                         Record::Stamp(_) | Record::Node(_) | Record::Migration(_) => {}
                     }
                     // A node may have gone from one stamp to another: both have changed.
@@ -152,7 +156,8 @@ impl State {
                 self.migrations.insert(value.id.clone(), Versioned { value, version });
             }
             Record::Purge(value) => {
-                let value = Purge { revision: version, ..value };
+                let purge = Purge { revision: version, ..value.purge };
+                let value = PurgeRecord { purge, ..value };
                 self.purges.insert(key, Versioned { value, version });
             }
         }
@@ -193,7 +198,7 @@ impl State {
             region: self.region.clone(),
             stamps: self.stamps.keys().filter_map(|name| self.stamp(name)).collect(),
             bindings: self.bindings.values().map(|binding| binding.value.clone()).collect(),
-            purges: self.purges.values().map(|purge| purge.value.clone()).collect(),
+            purges: self.purges.values().map(|record| record.value.purge.clone()).collect(),
         };
         snapshot.sort();
         snapshot
@@ -268,7 +273,7 @@ impl State {
     }
 
     /// What is to be forgotten.
-    pub fn purges(&self) -> impl Iterator<Item = &Versioned<Purge>> {
+    pub fn purges(&self) -> impl Iterator<Item = &Versioned<PurgeRecord>> {
         self.purges.values()
     }
 

@@ -5,7 +5,8 @@ use dataproxy_router_api::{
 };
 
 use super::{Decision, Refusal, RegistrySpec, fenced, stamps};
-use crate::record::{Record, registry_key};
+use crate::migration::UnixMillis;
+use crate::record::{PurgeRecord, Record, registry_key};
 use crate::state::State;
 
 /// The binding of a registry, or that there is none.
@@ -122,6 +123,7 @@ pub(super) fn purge(
     registry: &RegistryName,
     repository: Option<&str>,
     digest: Option<&str>,
+    now: UnixMillis,
 ) -> Result<Decision, Refusal> {
     known(state, registry)?;
     let one_path = |text: &str| text.len() <= 255 && text.split('/').all(is_segment);
@@ -158,7 +160,7 @@ pub(super) fn purge(
         (None, Some(digest)) => format!("{registry} {digest}"),
         (Some(repository), Some(digest)) => format!("{registry}/{repository}@{digest}"),
     };
-    Ok(Decision::put(Record::Purge(purge), format!("purged {what}")))
+    Ok(Decision::put(Record::Purge(PurgeRecord { purge, at: now }), format!("purged {what}")))
 }
 
 /// A segment of a repository's name, by the grammar of the OCI distribution specification as far as this needs it.

@@ -11,13 +11,13 @@ use crate::migration::{MigrationState, Progress};
 use crate::state::Written;
 
 /// A state that decisions are carried out on at once, as the store would.
-struct World {
-    state: State,
-    now: UnixMillis,
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) now: UnixMillis,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut world = Self { state: State::new("local".parse().unwrap()), now: UnixMillis(1_000_000) };
         for (stamp, account) in [("a", "a1"), ("b", "b1")] {
             world.done(Command::PutStamp {
@@ -36,7 +36,7 @@ impl World {
         decide(&self.state, command, &occasion)
     }
 
-    fn done(&mut self, command: Command) -> Decision {
+    pub(super) fn done(&mut self, command: Command) -> Decision {
         let decision = self.decide(&command).unwrap_or_else(|refusal| panic!("{command:?}: {refusal}"));
         let keys: Vec<String> =
             decision.puts.iter().map(Record::key).chain(decision.deletes.clone()).collect();
@@ -57,11 +57,11 @@ impl World {
         assert!(refusal.message.contains(words), "{refusal}");
     }
 
-    fn binding(&self, registry: &str) -> Binding {
+    pub(super) fn binding(&self, registry: &str) -> Binding {
         self.state.binding(&registry.parse().unwrap()).unwrap().value.clone()
     }
 
-    fn step(&mut self, id: &str, step: Progress) {
+    pub(super) fn step(&mut self, id: &str, step: Progress) {
         self.done(Command::Steer { id: id.into(), verb: Verb::Step(step) });
     }
 
@@ -100,7 +100,7 @@ fn registry(name: &str, home: &str) -> Command {
     }
 }
 
-fn moving(to: &str) -> Command {
+pub(super) fn moving(to: &str) -> Command {
     Command::Move {
         registry: "contoso".parse().unwrap(),
         to: to.parse().unwrap(),
@@ -109,7 +109,7 @@ fn moving(to: &str) -> Command {
     }
 }
 
-fn steer(id: &str, verb: Verb) -> Command {
+pub(super) fn steer(id: &str, verb: Verb) -> Command {
     Command::Steer { id: id.into(), verb }
 }
 

@@ -31,7 +31,8 @@ fn binding(registry: &str, home: &str) -> Record {
 }
 
 fn purge(registry: &str) -> Record {
-    Record::Purge(Purge::of(registry.parse().unwrap(), Revision(0)))
+    let purge = Purge::of(registry.parse().unwrap(), Revision(0));
+    Record::Purge(PurgeRecord { purge, at: UnixMillis(0) })
 }
 
 fn migration(id: &str, state: MigrationState) -> Migration {
