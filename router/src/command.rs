@@ -63,10 +63,10 @@ pub enum Command {
     PutStamp {
         /// Its name.
         name: StampName,
-        /// Its storage accounts.
-        accounts: Vec<AccountName>,
-        /// What it takes on.
-        state: StampState,
+        /// Its storage accounts; those that it has, if absent.
+        accounts: Option<Vec<AccountName>>,
+        /// What it takes on; what it does, if absent.
+        state: Option<StampState>,
     },
     /// Bind a new registry, or change all of it but its home.
     PutRegistry {
@@ -247,7 +247,9 @@ impl Decision {
 /// [`Refusal`]; nothing is to be written then.
 pub fn decide(state: &State, command: &Command, occasion: &Occasion) -> Result<Decision, Refusal> {
     match command {
-        Command::PutStamp { name, accounts, state: wanted } => stamps::put(state, name, accounts, *wanted),
+        Command::PutStamp { name, accounts, state: wanted } => {
+            stamps::put(state, name, accounts.as_deref(), *wanted)
+        }
         Command::PutRegistry { registry, spec, if_epoch } => {
             registries::put(state, registry, spec, *if_epoch)
         }

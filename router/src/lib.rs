@@ -7,7 +7,9 @@
 //!
 //! A proxy never asks the router during a request: it works from a snapshot and is told of changes.
 
+pub mod api;
 pub mod audit;
+pub mod backup;
 pub mod command;
 pub mod control;
 pub mod fleet;
@@ -17,3 +19,4 @@ pub mod reconcile;
 pub mod record;
 pub mod state;
 pub mod store;
+pub mod view;

@@ -34,7 +34,8 @@ pub async fn reconcile(control: Arc<Control>, fleet: Arc<Fleet>, mut lead: Lead,
         let Ok(fence) = lead.wait_for(Option::is_some).await.map(|fence| fence.clone()) else { return };
         let mut pass = Pass { since: Instant::now(), swept: None };
         while *lead.borrow_and_update() == fence {
-            for command in pass.due(&control.state(), &fleet, Instant::now(), clock()) {
+            let due = pass.due(&control.state(), &fleet, Instant::now(), clock());
+            for command in due {
                 carry_out(&control, &command, fence.as_ref(), clock()).await;
             }
             tokio::select! {

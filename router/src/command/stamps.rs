@@ -9,11 +9,13 @@ use crate::state::State;
 pub(super) fn put(
     state: &State,
     name: &StampName,
-    accounts: &[AccountName],
-    wanted: StampState,
+    accounts: Option<&[AccountName]>,
+    wanted: Option<StampState>,
 ) -> Result<Decision, Refusal> {
-    let record = StampRecord { name: name.clone(), accounts: accounts.to_vec(), state: wanted };
     let known = state.stamp_record(name).map(|known| &known.value);
+    let accounts = accounts.or(known.map(|known| known.accounts.as_slice())).unwrap_or_default();
+    let wanted = wanted.or(known.map(|known| known.state)).unwrap_or_default();
+    let record = StampRecord { name: name.clone(), accounts: accounts.to_vec(), state: wanted };
     if known == Some(&record) {
         return Ok(Decision::nothing(format!("stamp {name} is so already")));
     }

@@ -22,8 +22,8 @@ impl World {
         for (stamp, account) in [("a", "a1"), ("b", "b1")] {
             world.done(Command::PutStamp {
                 name: stamp.parse().unwrap(),
-                accounts: vec![account.parse().unwrap()],
-                state: StampState::Active,
+                accounts: Some(vec![account.parse().unwrap()]),
+                state: None,
             });
             world.done(Command::Reported(Box::new(report(&format!("{stamp}-1"), stamp, 1))));
         }
@@ -115,7 +115,7 @@ pub(super) fn steer(id: &str, verb: Verb) -> Command {
 
 fn put_stamp(name: &str, accounts: &[&str], state: StampState) -> Command {
     let accounts = accounts.iter().map(|account| account.parse().unwrap()).collect();
-    Command::PutStamp { name: name.parse().unwrap(), accounts, state }
+    Command::PutStamp { name: name.parse().unwrap(), accounts: Some(accounts), state: Some(state) }
 }
 
 #[test]

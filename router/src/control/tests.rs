@@ -1,4 +1,4 @@
-use dataproxy_router_api::{Binding, Epoch, Placement, PullPolicy, RegistryName, StampState};
+use dataproxy_router_api::{Binding, Epoch, Placement, PullPolicy, RegistryName};
 
 use super::*;
 use crate::audit::{Excerpt, of_day};
@@ -16,8 +16,8 @@ fn because(reason: &str) -> Occasion {
 fn stamp(name: &str) -> Command {
     Command::PutStamp {
         name: name.parse().unwrap(),
-        accounts: vec![format!("{name}1").parse().unwrap()],
-        state: StampState::Active,
+        accounts: Some(vec![format!("{name}1").parse().unwrap()]),
+        state: None,
     }
 }
 

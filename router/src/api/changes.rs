@@ -1,0 +1,192 @@
+//! What is asked for.
+
+use axum::Json;
+use axum::extract::State;
+use dataproxy_router_api::{AccountName, Epoch, NodeName, RegistryName, StampName, StampState};
+use serde::Deserialize;
+
+use super::Context;
+use super::answer::{Body, Changed, Failed, Named, Query};
+use super::auth::{Access, Role};
+use crate::command::{Command, Occasion, RegistrySpec, Verb, Wish, decide};
+use crate::control::ControlError;
+use crate::migration::Terms;
+use crate::view;
+
+/// What every change takes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Manner {
+    /// Why, for the audit.
+    #[serde(default)]
+    reason: String,
+    /// Only say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+    /// The epoch that the caller has seen; any if absent.
+    if_epoch: Option<Epoch>,
+}
+
+async fn change(
+    context: &Context,
+    access: &Access,
+    needed: Role,
+    manner: Manner,
+    command: Command,
+) -> Result<Json<Changed>, Failed> {
+    access.needs(needed)?;
+    let reason: String = manner.reason.chars().take(500).collect();
+    let occasion = Occasion { actor: access.actor.clone(), reason, now: (context.clock)() };
+    if manner.dry_run {
+        let state = context.control.state();
+        let decision = decide(&state, &command, &occasion).map_err(ControlError::from)?;
+        let steps = match &command {
+            Command::Move { registry, to, .. } => view::steps(&state, registry, to),
+            _ => Vec::new(),
+        };
+        return Ok(Json(Changed {
+            changed: !decision.is_nothing(),
+            done: decision.done,
+            revision: state.revision(),
+            migration: decision.migration,
+            steps,
+        }));
+    }
+    let done = context.control.execute(&command, &occasion, None).await?;
+    Ok(Json(Changed {
+        changed: !done.decision.is_nothing(),
+        done: done.decision.done,
+        revision: done.revision,
+        migration: done.decision.migration,
+        steps: Vec::new(),
+    }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StampBody {
+    /// Its storage accounts; those that it has, if absent.
+    accounts: Option<Vec<AccountName>>,
+    /// What it takes on; what it does, if absent.
+    state: Option<StampState>,
+}
+
+pub(super) async fn put_stamp(
+    State(context): State<Context>,
+    access: Access,
+    Named(name): Named<StampName>,
+    Query(manner): Query<Manner>,
+    Body(StampBody { accounts, state }): Body<StampBody>,
+) -> Result<Json<Changed>, Failed> {
+    change(&context, &access, Role::Admin, manner, Command::PutStamp { name, accounts, state }).await
+}
+
+pub(super) async fn put_registry(
+    State(context): State<Context>,
+    access: Access,
+    Named(registry): Named<RegistryName>,
+    Query(manner): Query<Manner>,
+    Body(spec): Body<RegistrySpec>,
+) -> Result<Json<Changed>, Failed> {
+    let if_epoch = manner.if_epoch;
+    change(&context, &access, Role::Admin, manner, Command::PutRegistry { registry, spec, if_epoch }).await
+}
+
+pub(super) async fn remove_registry(
+    State(context): State<Context>,
+    access: Access,
+    Named(registry): Named<RegistryName>,
+    Query(manner): Query<Manner>,
+) -> Result<Json<Changed>, Failed> {
+    let if_epoch = manner.if_epoch;
+    change(&context, &access, Role::Admin, manner, Command::RemoveRegistry { registry, if_epoch }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MoveBody {
+    /// Where to.
+    to: StampName,
+    /// Its times.
+    #[serde(default)]
+    terms: Terms,
+}
+
+pub(super) async fn move_registry(
+    State(context): State<Context>,
+    access: Access,
+    Named(registry): Named<RegistryName>,
+    Query(manner): Query<Manner>,
+    Body(MoveBody { to, terms }): Body<MoveBody>,
+) -> Result<Json<Changed>, Failed> {
+    let if_epoch = manner.if_epoch;
+    change(&context, &access, Role::Operator, manner, Command::Move { registry, to, if_epoch, terms }).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PurgeBody {
+    /// The repository, if not all.
+    repository: Option<String>,
+    /// The digest, if not all.
+    digest: Option<String>,
+}
+
+pub(super) async fn purge(
+    State(context): State<Context>,
+    access: Access,
+    Named(registry): Named<RegistryName>,
+    Query(manner): Query<Manner>,
+    Body(PurgeBody { repository, digest }): Body<PurgeBody>,
+) -> Result<Json<Changed>, Failed> {
+    let command = Command::Purge { registry, repository, digest };
+    change(&context, &access, Role::Operator, manner, command).await
+}
+
+pub(super) async fn steer(
+    State(context): State<Context>,
+    access: Access,
+    Named((id, verb)): Named<(String, String)>,
+    Query(manner): Query<Manner>,
+) -> Result<Json<Changed>, Failed> {
+    let verb = match verb.as_str() {
+        "pause" => Verb::Pause,
+        "resume" => Verb::Resume,
+        "abort" => Verb::Abort,
+        "rollback" => Verb::Rollback,
+        "finish" => Verb::Finish,
+        other => {
+            return Err(Failed::not_found(
+                "verb",
+                format!(
+                    "{other:?} is nothing that a migration does; pause, resume, abort, rollback and finish are"
+                ),
+            ));
+        }
+    };
+    change(&context, &access, Role::Operator, manner, Command::Steer { id, verb }).await
+}
+
+pub(super) async fn node_intent(
+    State(context): State<Context>,
+    access: Access,
+    Named(name): Named<NodeName>,
+    Query(manner): Query<Manner>,
+    Body(wish): Body<Wish>,
+) -> Result<Json<Changed>, Failed> {
+    change(&context, &access, Role::Operator, manner, Command::Node { name, wish }).await
+}
+
+pub(super) async fn forget_node(
+    State(context): State<Context>,
+    access: Access,
+    Named(name): Named<NodeName>,
+    Query(manner): Query<Manner>,
+) -> Result<Json<Changed>, Failed> {
+    let answer =
+        change(&context, &access, Role::Admin, manner, Command::ForgetNode { name: name.clone() }).await?;
+    if context.control.state().node(&name).is_none() {
+        context.fleet.forget(&name);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,403 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use dataproxy_router_api::{
+    Change, Incarnation, Node, NodeReport, Reach, RegistryReport, Revision, Role as Duty, ServingState,
+    Snapshot,
+};
+use futures_util::StreamExt;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::*;
+use crate::reconcile::reconcile;
+use crate::store::memory::MemoryStore;
+
+fn clock() -> UnixMillis {
+    // Tests pause tokio's clock, which moves on by itself; the wall's has to go with it.
+    static BEGAN: std::sync::OnceLock<tokio::time::Instant> = std::sync::OnceLock::new();
+    let began = BEGAN.get_or_init(tokio::time::Instant::now);
+    UnixMillis(1_700_000_000_000 + u64::try_from(began.elapsed().as_millis()).unwrap())
+}
+
+/// A router that leads, without a socket.
+struct Api {
+    context: Context,
+    token: Option<String>,
+}
+
+impl Api {
+    async fn new(tokens: Tokens) -> Self {
+        let control = Control::open(MemoryStore::new(), "local".parse().unwrap()).await.unwrap();
+        let following = Arc::clone(&control);
+        tokio::spawn(async move { following.follow().await });
+        let fleet = Arc::<Fleet>::default();
+        let fence = Compare::Absent { key: crate::store::Key::new("no-other-leader") };
+        let (sender, lead) = watch::channel(Some(fence));
+        tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), clock));
+        tokio::spawn(async move { sender.closed().await });
+        let tokens = Arc::new(tokens);
+        let context = Context { control, fleet, tokens, lead, clock, store: "memory".into() };
+        Self { context, token: None }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path).header("dataproxy-actor", "ada");
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        let response = router(self.context.clone()).oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn done(&self, method: Method, path: &str, body: Value) -> Value {
+        let (status, answer) = self.send(method, path, Some(body)).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.send(Method::GET, path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+        answer
+    }
+
+    #[track_caller]
+    fn refused(&self, answer: &(StatusCode, Value), status: StatusCode, rule: &str, words: &str) {
+        assert_eq!((answer.0, answer.1["rule"].as_str()), (status, Some(rule)), "{}", answer.1);
+        assert!(answer.1["error"].as_str().is_some_and(|error| error.contains(words)), "{}", answer.1);
+    }
+
+    async fn set_up(&self) {
+        for (stamp, account) in [("a", "a1"), ("b", "b1")] {
+            self.done(Method::PUT, &format!("/v1/stamps/{stamp}"), json!({"accounts": [account]})).await;
+        }
+        let spec = json!({"home_stamp": "a", "placement": {"account": "a1", "container": "contoso"}});
+        self.done(Method::PUT, "/v1/registries/contoso?reason=new", spec).await;
+    }
+
+    /// Reports of a node of each stamp, as of the snapshot that is told now.
+    async fn report(&self, sequence: u64, registries: impl Fn(&str) -> Vec<RegistryReport>) {
+        for (stamp, number) in [("a", 1), ("b", 2)] {
+            let report =
+                report(stamp, number, sequence, self.context.control.state().revision(), registries(stamp));
+            let path = format!("/v1/nodes/{}/report", report.node.name);
+            self.done(Method::POST, &path, serde_json::to_value(report).unwrap()).await;
+        }
+    }
+
+    /// Waits until `path` shows what `holds` asks for, with nodes that report meanwhile.
+    async fn until(
+        &self,
+        sequence: &mut u64,
+        registries: impl Fn(&str) -> Vec<RegistryReport>,
+        path: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
+        for _ in 0..600 {
+            *sequence += 1;
+            self.report(*sequence, &registries).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let shown = self.get(path).await;
+            if holds(&shown) {
+                return shown;
+            }
+        }
+        panic!("{path} never came to show it: {}", self.get(path).await)
+    }
+}
+
+fn report(
+    stamp: &str,
+    number: u8,
+    sequence: u64,
+    revision: Revision,
+    registries: Vec<RegistryReport>,
+) -> NodeReport {
+    let at = |port: u16| std::net::SocketAddr::from(([127, 0, number, 1], port));
+    NodeReport {
+        region: "local".parse().unwrap(),
+        stamp: stamp.parse().unwrap(),
+        node: Node::new(format!("{stamp}-1").parse().unwrap(), at(5000), at(9100), Duty::All),
+        incarnation: Incarnation(7),
+        version: "0.1.0".into(),
+        sequence,
+        revision,
+        in_flight: 0,
+        registries,
+    }
+}
+
+fn of_contoso(serving: ServingState, epoch: u64, in_flight: u64, quiet_ms: u64) -> Vec<RegistryReport> {
+    vec![RegistryReport {
+        registry: "contoso".parse().unwrap(),
+        epoch: dataproxy_router_api::Epoch(epoch),
+        serving,
+        in_flight,
+        oldest_seconds: 4,
+        begun: 3,
+        quiet_ms: Some(quiet_ms),
+        reach: Some(Reach::Readable),
+    }]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_is_moved_step_by_step_as_its_nodes_report() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let mut sequence = 0;
+    let nothing = |_: &str| Vec::new();
+    api.until(&mut sequence, nothing, "/v1/nodes", |nodes| {
+        nodes.as_array().is_some_and(|all| all.len() == 2)
+    })
+    .await;
+
+    let tried = api.done(Method::POST, "/v1/registries/contoso/move?dry_run=true", json!({"to": "b"})).await;
+    assert!(tried["steps"][0].as_str().unwrap().contains("b-1 of stamp b take the binding"), "{tried}");
+    assert!(tried["steps"][4].as_str().unwrap().contains("stay in account a1 of stamp a"), "{tried}");
+    assert_eq!(api.get("/v1/migrations").await, json!([]));
+
+    let terms = json!({"quiet_seconds": 2, "observe_seconds": 5});
+    let begun = api
+        .done(Method::POST, "/v1/registries/contoso/move?reason=hot", json!({"to": "b", "terms": terms}))
+        .await;
+    assert_eq!(begun["migration"], "contoso.1");
+    let at = |state: &'static str| move |shown: &Value| shown["state"] == state;
+    let path = "/v1/migrations/contoso.1";
+    let shown = api.get(path).await;
+    assert!(shown["next"].as_str().unwrap().contains("node b-1 works from revision"), "{shown}");
+    let warming = |stamp: &str| match stamp {
+        "b" => of_contoso(ServingState::Warming, 1, 0, 0),
+        _ => Vec::new(),
+    };
+    api.until(&mut sequence, warming, path, at("draining")).await;
+    let shown = api.get("/v1/registries/contoso").await;
+    assert_eq!(
+        (&shown["home_stamp"], &shown["epoch"], &shown["source"]),
+        (&json!("b"), &json!(2), &json!("a"))
+    );
+    assert_eq!(shown["storage_of"], "a", "the bytes have not moved");
+
+    let busy = |stamp: &str| match stamp {
+        "a" => of_contoso(ServingState::Draining, 2, 2, 9_000),
+        _ => Vec::new(),
+    };
+    let shown = api
+        .until(&mut sequence, busy, path, |shown| {
+            shown["next"].as_str().unwrap().contains("2 requests running")
+        })
+        .await;
+    assert_eq!((&shown["state"], &shown["source"][0]["begun"]), (&json!("draining"), &json!(3)));
+    let quiet = |stamp: &str| match stamp {
+        "a" => of_contoso(ServingState::Draining, 2, 0, 2_000),
+        _ => Vec::new(),
+    };
+    api.until(&mut sequence, quiet, path, at("observing")).await;
+    let shown = api.until(&mut sequence, quiet, path, at("done")).await;
+    assert!(
+        shown["to_drained_ms"].as_u64().is_some() && shown["story"].as_array().unwrap().len() == 4,
+        "{shown}"
+    );
+    let audit = api.get("/v1/audit").await;
+    let done: Vec<&str> =
+        audit["lines"].as_array().unwrap().iter().map(|line| line["done"].as_str().unwrap()).collect();
+    assert!(done.contains(&"switched registry contoso to b, epoch 2"), "{done:?}");
+    assert_eq!(audit["broken"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stamp_whose_nodes_all_died_is_left_without_their_help() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let mut sequence = 0;
+    api.until(&mut sequence, |_| Vec::new(), "/v1/nodes", |nodes| nodes.as_array().unwrap().len() == 2).await;
+    // From now on stamp a is silent.
+    let only_b = |revision, sequence| {
+        let registries = of_contoso(ServingState::Warming, 1, 0, 0);
+        report("b", 2, sequence, revision, registries)
+    };
+    let begun = api.done(Method::POST, "/v1/registries/contoso/move", json!({"to": "b"})).await;
+    assert_eq!(begun["migration"], "contoso.1");
+    for _ in 0..60 {
+        sequence += 1;
+        let report = only_b(api.context.control.state().revision(), sequence);
+        api.done(Method::POST, "/v1/nodes/b-1/report", serde_json::to_value(report).unwrap()).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let shown = api.get("/v1/migrations/contoso.1").await;
+    assert_eq!(shown["state"], "observing", "{shown}");
+    let gone = api.get("/v1/nodes/a-1").await;
+    assert_eq!((&gone["node"]["state"], &gone["in_rotation"]), (&json!("gone"), &json!(false)));
+    let back = api.send(Method::POST, "/v1/migrations/contoso.1/rollback", None).await;
+    api.refused(&back, StatusCode::CONFLICT, "source-ready", "no node that is ready");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_router_that_hears_nobody_takes_no_node_for_gone() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let mut sequence = 0;
+    api.until(&mut sequence, |_| Vec::new(), "/v1/nodes", |nodes| nodes.as_array().unwrap().len() == 2).await;
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    for node in api.get("/v1/nodes").await.as_array().unwrap() {
+        assert_eq!(node["in_rotation"], true, "{node}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_follows_is_told_the_whole_then_every_change_and_signs_of_life_between() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let request = Request::get("/v1/watch").body(Body::empty()).unwrap();
+    let response = router(api.context.clone()).oneshot(request).await.unwrap();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    let mut events = response.into_body().into_data_stream();
+    let first = String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap();
+    let data = first.split("data: ").nth(1).unwrap();
+    let mut held: Snapshot = serde_json::from_str(data).unwrap();
+    assert!(first.starts_with("event: snapshot\n"));
+    assert_eq!(&events.next().await.unwrap().unwrap()[..], b":\n\n");
+    let seen = held.revision;
+    api.done(Method::PUT, "/v1/stamps/c", json!({})).await;
+    api.done(Method::POST, "/v1/registries/contoso/purge", json!({"repository": "team/app"})).await;
+    let mut changes = BTreeMap::new();
+    while held.revision < api.context.control.state().revision() {
+        let text = String::from_utf8(events.next().await.unwrap().unwrap().to_vec()).unwrap();
+        let Some(data) = text.split("data: ").nth(1) else { continue };
+        let change: Change = serde_json::from_str(data).unwrap();
+        held = change.apply(&held).unwrap();
+        changes.insert(change.revision, change);
+    }
+    assert_eq!(held, api.context.control.state().snapshot());
+    assert_eq!(held.purges[0].repository.as_deref(), Some("team/app"));
+    // Who was away for a moment is told what it missed and not the whole.
+    let request = Request::get(format!("/v1/watch?after={seen}")).body(Body::empty()).unwrap();
+    let response = router(api.context.clone()).oneshot(request).await.unwrap();
+    let first = response.into_body().into_data_stream().next().await.unwrap().unwrap();
+    assert!(first.starts_with(b"event: change\n"));
+}
+
+#[tokio::test]
+async fn bad_input_gets_a_clear_error_and_changes_nothing() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let before = api.context.control.state().revision();
+    let nobody = report("c", 3, 1, Revision(0), Vec::new());
+    let wrong_name = report("a", 1, 1, Revision(0), Vec::new());
+    for (method, path, body, status, rule, words) in [
+        (Method::GET, "/v1/nothing", None, 404, "path", "there is nothing here"),
+        (Method::DELETE, "/v1/stamps", None, 405, "method", "does not take the method"),
+        (Method::PUT, "/v1/stamps/Bad_Name", Some(json!({})), 400, "path", "1 to 63 of a-z"),
+        (Method::PUT, "/v1/stamps/c", Some(json!({"acounts": []})), 400, "body", "unknown field `acounts`"),
+        (Method::PUT, "/v1/stamps/c", None, 400, "body", "Content-Type"),
+        (Method::PUT, "/v1/stamps/c?dry=1", Some(json!({})), 400, "query", "unknown field `dry`"),
+        (Method::GET, "/v1/registries/nobody", None, 404, "registry", "there is no registry nobody"),
+        (
+            Method::POST,
+            "/v1/registries/contoso/move",
+            Some(json!({"to": "z"})),
+            404,
+            "stamp",
+            "there are: a, b",
+        ),
+        (
+            Method::POST,
+            "/v1/registries/contoso/move?if_epoch=9",
+            Some(json!({"to": "b"})),
+            409,
+            "epoch",
+            "look again",
+        ),
+        (Method::POST, "/v1/migrations/contoso.1/fly", None, 404, "verb", "pause, resume, abort"),
+        (Method::POST, "/v1/migrations/contoso.1/pause", None, 404, "migration", "there is no migration"),
+        (
+            Method::PUT,
+            "/v1/nodes/a-9/intent",
+            Some(json!({"do": "cordon"})),
+            404,
+            "node",
+            "there is no node a-9",
+        ),
+        (
+            Method::PUT,
+            "/v1/nodes/a-9/intent",
+            Some(json!({"do": "dance"})),
+            400,
+            "body",
+            "unknown variant `dance`",
+        ),
+        (
+            Method::POST,
+            "/v1/nodes/c-1/report",
+            Some(serde_json::to_value(nobody).unwrap()),
+            409,
+            "stamp",
+            "stamp c",
+        ),
+        (
+            Method::POST,
+            "/v1/nodes/x/report",
+            Some(serde_json::to_value(wrong_name).unwrap()),
+            400,
+            "name",
+            "under the name x",
+        ),
+        (Method::GET, "/v1/watch?after=-1", None, 400, "query", "invalid"),
+    ] {
+        let answer = api.send(method, path, body).await;
+        api.refused(&answer, StatusCode::from_u16(status).unwrap(), rule, words);
+    }
+    assert_eq!(api.context.control.state().revision(), before);
+}
+
+#[tokio::test]
+async fn each_role_reaches_what_is_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tokens = Tokens::default();
+    let token = |role: &str| format!("{role}-0123456789abcdef");
+    for role in [Role::Node, Role::Viewer, Role::Operator, Role::Admin] {
+        let path = folder.path().join(role.as_str());
+        std::fs::write(&path, token(role.as_str())).unwrap();
+        tokens.add(role.as_str(), role, path).unwrap();
+    }
+    let mut api = Api::new(tokens).await;
+    let nobody = api.send(Method::GET, "/v1/stamps", None).await;
+    api.refused(&nobody, StatusCode::UNAUTHORIZED, "token", "a token is needed");
+    api.token = Some("not-a-token-of-this-router".into());
+    let nobody = api.send(Method::GET, "/v1/stamps", None).await;
+    api.refused(&nobody, StatusCode::UNAUTHORIZED, "token", "not one of this router's");
+    for (role, allowed) in [
+        ("node", [false, false, false, true]),
+        ("viewer", [true, false, false, true]),
+        ("operator", [true, true, false, true]),
+        ("admin", [true, true, true, true]),
+    ] {
+        api.token = Some(token(role));
+        let seen = api.send(Method::GET, "/v1/stamps", None).await.0;
+        let steered = api.send(Method::POST, "/v1/migrations/x.1/pause", None).await.0;
+        let exported = api.send(Method::GET, "/v1/export", None).await.0;
+        let followed = api.send(Method::GET, "/v1/snapshot", None).await.0;
+        let let_in = [seen, steered, exported, followed].map(|status| status != StatusCode::FORBIDDEN);
+        assert_eq!(let_in, allowed, "{role}");
+    }
+    // The token says who it was, whatever a header says.
+    api.done(Method::PUT, "/v1/stamps/a?reason=room", json!({})).await;
+    let audit = api.get("/v1/audit").await;
+    assert_eq!(
+        (&audit["lines"][0]["actor"], &audit["lines"][0]["reason"]),
+        (&json!("admin"), &json!("room"))
+    );
+}

@@ -1,0 +1,237 @@
+//! What people are shown: what is kept, with what nodes report of it now.
+
+use dataproxy_router_api::{
+    Binding, NodeReport, Phase, RegistryName, Revision, ServingState, StampName, StampState,
+};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::fleet::Fleet;
+use crate::migration::{Migration, Progress, Seen, UnixMillis, progress};
+use crate::record::NodeRecord;
+use crate::state::{State, Versioned};
+
+/// A stamp, summed up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StampView {
+    /// Its name.
+    pub name: StampName,
+    /// What it takes on.
+    pub state: StampState,
+    /// Its storage accounts.
+    pub accounts: Vec<String>,
+    /// Nodes that new traffic is sent to.
+    pub nodes_in_rotation: usize,
+    /// All its nodes.
+    pub nodes: usize,
+    /// Registries that it serves.
+    pub registries: usize,
+    /// Moves that lead to it and have not ended.
+    pub coming: usize,
+    /// Moves that lead away and have not ended.
+    pub leaving: usize,
+}
+
+/// A node, with what it last told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub record: NodeRecord,
+    /// Whether new traffic is sent to it.
+    pub in_rotation: bool,
+    /// The revision that it works from, as far as this router has heard.
+    pub serves_revision: Option<Revision>,
+    /// Requests that run there.
+    pub in_flight: Option<u64>,
+    /// How long ago it last reported to this router, in milliseconds.
+    pub heard_ms_ago: Option<u64>,
+}
+
+/// A registry, with its move if it has one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryView {
+    /// Its binding.
+    #[serde(flatten)]
+    pub binding: Binding,
+    /// The revision of the binding's last change.
+    pub bound_at: Revision,
+    /// The move that has not ended.
+    pub migration: Option<String>,
+    /// The stamp whose account holds its bytes, which a move does not change.
+    pub storage_of: Option<StampName>,
+}
+
+/// A move, with what it waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MigrationView {
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub migration: Migration,
+    /// What it waits for, or its next step.
+    pub next: String,
+    /// Time from its beginning to the switch, in milliseconds.
+    pub to_switch_ms: Option<u64>,
+    /// Time from the switch to a quiet source, in milliseconds.
+    pub to_drained_ms: Option<u64>,
+    /// What still goes on at the source, node by node.
+    pub source: Vec<EndView>,
+    /// What goes on at the destination, node by node.
+    pub destination: Vec<EndView>,
+    /// Where the bytes lie, since a move leaves them there.
+    pub storage: String,
+}
+
+/// One node of one end of a move.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndView {
+    /// Its name.
+    pub node: String,
+    /// Whether it reports.
+    pub is_live: bool,
+    /// The revision that it works from.
+    pub revision: Revision,
+    /// What it does for the registry.
+    pub serving: ServingState,
+    /// Requests of the registry that run there.
+    pub in_flight: u64,
+    /// Requests that began there since it had the binding: at the source, those that came late.
+    pub begun: u64,
+}
+
+/// The stamps.
+pub fn stamps(state: &State) -> Vec<StampView> {
+    state
+        .stamps()
+        .map(|stamp| {
+            let stamp = &stamp.value;
+            let nodes: Vec<&NodeRecord> = state.nodes_of(&stamp.name).map(|record| &record.value).collect();
+            StampView {
+                name: stamp.name.clone(),
+                state: stamp.state,
+                accounts: stamp.accounts.iter().map(ToString::to_string).collect(),
+                nodes_in_rotation: nodes.iter().filter(|record| record.node.in_rotation()).count(),
+                nodes: nodes.len(),
+                registries: state.bindings().filter(|binding| binding.value.home_stamp == stamp.name).count(),
+                coming: state.moving().filter(|migration| migration.value.to == stamp.name).count(),
+                leaving: state.moving().filter(|migration| migration.value.from == stamp.name).count(),
+            }
+        })
+        .collect()
+}
+
+/// A node.
+pub fn node(record: &NodeRecord, fleet: &Fleet, now: Instant) -> NodeView {
+    let heard = fleet.of(&record.node.name);
+    let report: Option<&NodeReport> = heard.as_ref().map(|heard| &heard.report);
+    NodeView {
+        in_rotation: record.node.in_rotation(),
+        serves_revision: report.map(|report| report.revision),
+        in_flight: report.map(|report| report.in_flight),
+        heard_ms_ago: heard
+            .as_ref()
+            .map(|heard| u64::try_from(now.duration_since(heard.at).as_millis()).unwrap_or(u64::MAX)),
+        record: record.clone(),
+    }
+}
+
+/// A registry.
+pub fn registry(state: &State, binding: &Versioned<Binding>) -> RegistryView {
+    RegistryView {
+        bound_at: binding.version,
+        migration: state.move_of(&binding.value.registry).map(|migration| migration.value.id.clone()),
+        storage_of: state.owner(&binding.value.placement.account).cloned(),
+        binding: binding.value.clone(),
+    }
+}
+
+/// A move.
+pub fn migration(
+    state: &State,
+    fleet: &Fleet,
+    of: &Migration,
+    now: Instant,
+    wall: UnixMillis,
+) -> MigrationView {
+    let seen = |stamp: &StampName| fleet.seen(state, stamp, &of.registry, now);
+    let (source, destination) = (seen(&of.from), seen(&of.to));
+    let binding = state.binding(&of.registry);
+    let next = match binding {
+        None => "nothing: the registry is gone".to_owned(),
+        Some(binding) => match progress(of, &binding.value, binding.version, &source, &destination, wall) {
+            Progress::Waits(why) => why,
+            Progress::Switch => "the switch".into(),
+            Progress::Drained { .. } => "the source is drained".into(),
+            Progress::Finish => "the end".into(),
+            Progress::Abort(why) => format!("to be given up: {why}"),
+        },
+    };
+    let millis =
+        |from: UnixMillis, to: UnixMillis| u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
+    let end = |nodes: &[Seen], stamp: &StampName| {
+        nodes.iter().map(|node| end(node, binding.map(|binding| &binding.value), stamp)).collect()
+    };
+    MigrationView {
+        next,
+        to_switch_ms: of.switched.map(|switched| millis(of.began, switched)),
+        to_drained_ms: of.switched.zip(of.drained).map(|(switched, drained)| millis(switched, drained)),
+        source: end(&source, &of.from),
+        destination: end(&destination, &of.to),
+        storage: storage(state, &of.registry),
+        migration: of.clone(),
+    }
+}
+
+fn end(node: &Seen, binding: Option<&Binding>, stamp: &StampName) -> EndView {
+    let report = node.registry.as_ref();
+    let derived = binding.map_or(ServingState::Absent, |binding| ServingState::of(binding, stamp));
+    EndView {
+        node: node.name.to_string(),
+        is_live: node.is_live,
+        revision: node.revision,
+        serving: report.map_or(derived, |report| report.serving),
+        in_flight: report.map_or(0, |report| report.in_flight),
+        begun: report.map_or(0, |report| report.begun),
+    }
+}
+
+/// Where a registry's bytes lie, in words.
+pub fn storage(state: &State, registry: &RegistryName) -> String {
+    let Some(binding) = state.binding(registry) else { return String::new() };
+    let account = &binding.value.placement.account;
+    match state.owner(account) {
+        Some(stamp) => format!(
+            "its bytes stay in account {account} of stamp {stamp}: a move changes who serves, and copies nothing"
+        ),
+        None => format!("its bytes stay in account {account}: a move changes who serves, and copies nothing"),
+    }
+}
+
+/// What a move of a registry would do, step by step.
+pub fn steps(state: &State, registry: &RegistryName, to: &StampName) -> Vec<String> {
+    let Some(binding) = state.binding(registry).map(|binding| &binding.value) else { return Vec::new() };
+    let from = &binding.home_stamp;
+    if binding.phase != Phase::Stable || from == to {
+        return Vec::new();
+    }
+    let names = |stamp: &StampName| {
+        let ready = state.nodes_of(stamp).filter(|record| record.value.node.in_rotation());
+        let names: Vec<&str> = ready.map(|record| record.value.node.name.as_str()).collect();
+        if names.is_empty() { "no node that is ready".to_owned() } else { names.join(", ") }
+    };
+    vec![
+        format!(
+            "prepare: {} of stamp {to} take the binding and read account {}",
+            names(to),
+            binding.placement.account
+        ),
+        format!(
+            "switch: stamp {to} serves, epoch {} becomes {}; DNS follows",
+            binding.epoch,
+            binding.epoch.0 + 1
+        ),
+        format!("drain: {} of stamp {from} end their running work; nothing is cut", names(from)),
+        format!("observe: stamp {from} serves who comes late, and can take it back"),
+        storage(state, registry),
+    ]
+}
