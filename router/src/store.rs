@@ -5,6 +5,8 @@
 //! file for a router that is alone, and etcd where several routers share one state.
 
 mod commit;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod error;
 mod follow;
 pub mod memory;
