@@ -31,6 +31,11 @@ impl Shared {
         self.bell.send_modify(|_| {});
     }
 
+    /// Ends every watch once it has told what there is.
+    pub(super) fn close(&self, why: StoreError) {
+        self.bell.send_replace(Some(why));
+    }
+
     /// Follows `prefix` from the revision after `after`.
     pub(super) fn follow(self: &Arc<Self>, prefix: &str, after: Revision) -> Watch {
         let reader = Reader {

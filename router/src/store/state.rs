@@ -181,6 +181,11 @@ impl State {
         self.leases.get(&id).map(|held| held.ends)
     }
 
+    /// The lease that ends first, and when.
+    pub(super) fn first_to_end(&self) -> Option<(LeaseId, Instant)> {
+        self.leases.iter().map(|(id, held)| (*id, held.ends)).min_by_key(|(_, ends)| *ends)
+    }
+
     /// What the end of a lease changes.
     pub(super) fn ending(&self, id: LeaseId) -> Option<Changes> {
         let keys = &self.leases.get(&id)?.keys;
