@@ -17,6 +17,7 @@ pub mod migration;
 pub mod publish;
 pub mod reconcile;
 pub mod record;
+pub mod stampctl;
 pub mod state;
 pub mod store;
 pub mod view;

@@ -1,0 +1,77 @@
+//! A move as it goes on, told line by line.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::{Client, ClientError};
+use super::options::Output;
+use super::{CommandError, show};
+
+/// Time between two looks.
+const EVERY: Duration = Duration::from_millis(500);
+/// Looks that may fail in a row: the router may be starting again.
+const FAILURES: u32 = 60;
+
+/// Tells how a move goes on until the source is drained, or it has ended. One that failed is an error.
+pub(super) async fn follow(client: &Client, output: Output, id: &str) -> Result<(), CommandError> {
+    let mut told = String::new();
+    let mut failures = 0;
+    loop {
+        let shown = match client.get(&format!("/v1/migrations/{id}")).await {
+            Ok(shown) => shown,
+            Err(error @ (ClientError::Unreachable { .. } | ClientError::Failed { .. }))
+                if failures < FAILURES =>
+            {
+                failures += 1;
+                eprintln!("stampctl: {error}; asking again");
+                tokio::time::sleep(EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        failures = 0;
+        let line = line(&shown);
+        if line != told {
+            match output {
+                Output::Json => show::text(&format!("{shown}\n"))?,
+                Output::Table => show::text(&format!("{line}\n"))?,
+            }
+            told = line;
+        }
+        match shown["state"].as_str() {
+            Some("aborted" | "rolled_back") => return Err(CommandError::Ended(last_words(&shown))),
+            // From here on there is nothing to see for as long as it is observed.
+            Some("observing" | "done") => return Ok(()),
+            _ => {}
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+fn line(shown: &Value) -> String {
+    let of = |name: &str| shown[name].as_str().unwrap_or("-").to_owned();
+    let sum = |end: &str, what: &str| -> u64 {
+        shown[end].as_array().into_iter().flatten().filter_map(|node| node[what].as_u64()).sum()
+    };
+    format!(
+        "{:<10} {}; in flight: {} at {}, {} at {}; late: {}",
+        of("state"),
+        of("next"),
+        sum("source", "in_flight"),
+        of("from"),
+        sum("destination", "in_flight"),
+        of("to"),
+        sum("source", "begun"),
+    )
+}
+
+fn last_words(shown: &Value) -> String {
+    let story = shown["story"].as_array();
+    let last = story.and_then(|story| story.last()).and_then(|entry| entry["what"].as_str());
+    format!(
+        "{} ended: {}",
+        shown["id"].as_str().unwrap_or("the move"),
+        last.unwrap_or("nothing is known of why")
+    )
+}
