@@ -8,9 +8,12 @@
 //! A proxy never asks the router during a request: it works from a snapshot and is told of changes.
 
 pub mod api;
+pub mod app;
 pub mod audit;
 pub mod backup;
+pub mod cli;
 pub mod command;
+pub mod config;
 pub mod control;
 pub mod fleet;
 pub mod migration;
@@ -21,3 +24,5 @@ pub mod stampctl;
 pub mod state;
 pub mod store;
 pub mod view;
+
+pub use cli::main_with_args;

@@ -217,20 +217,19 @@ pub fn steps(state: &State, registry: &RegistryName, to: &StampName) -> Vec<Stri
     let names = |stamp: &StampName| {
         let ready = state.nodes_of(stamp).filter(|record| record.value.node.in_rotation());
         let names: Vec<&str> = ready.map(|record| record.value.node.name.as_str()).collect();
-        if names.is_empty() { "no node that is ready".to_owned() } else { names.join(", ") }
+        match names.as_slice() {
+            [] => format!("the nodes of stamp {stamp}, of which none is ready now,"),
+            names => format!("{} of stamp {stamp}", names.join(", ")),
+        }
     };
     vec![
-        format!(
-            "prepare: {} of stamp {to} take the binding and read account {}",
-            names(to),
-            binding.placement.account
-        ),
+        format!("prepare: {} take the binding and read account {}", names(to), binding.placement.account),
         format!(
             "switch: stamp {to} serves, epoch {} becomes {}; DNS follows",
             binding.epoch,
             binding.epoch.0 + 1
         ),
-        format!("drain: {} of stamp {from} end their running work; nothing is cut", names(from)),
+        format!("drain: {} end their running work; nothing is cut", names(from)),
         format!("observe: stamp {from} serves who comes late, and can take it back"),
         storage(state, registry),
     ]

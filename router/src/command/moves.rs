@@ -53,13 +53,18 @@ pub(super) fn begin(
         ended: None,
         story: Vec::new(),
     };
-    migration.tell(occasion.now, format!("{} begins: {}", occasion.actor, occasion.reason));
+    migration.tell(occasion.now, told(&format!("{} begins", occasion.actor), &occasion.reason));
     // A source that could still take it back from an earlier move cannot any more: it would not be the last.
     let binding =
         Binding { source: None, ..registries::rebound(binding, Phase::Preparing, Some(to.clone())) };
     let done = format!("moves registry {registry} from {} to {to}", migration.from);
     let decision = Decision::put(Record::Binding(binding), done).resting_on(rests_on).about(&migration.id);
     Ok(with(decision, migration))
+}
+
+/// A line of a move's story, with the reason if one was given.
+fn told(what: &str, why: &str) -> String {
+    if why.is_empty() { what.to_owned() } else { format!("{what}: {why}") }
 }
 
 fn with(mut decision: Decision, migration: Migration) -> Decision {
@@ -108,7 +113,7 @@ fn pause(migration: &Migration, occasion: &Occasion) -> Result<Decision, Refusal
     }
     let mut paused = migration.clone();
     paused.paused = Some(occasion.reason.clone());
-    paused.tell(occasion.now, format!("{} pauses: {}", occasion.actor, occasion.reason));
+    paused.tell(occasion.now, told(&format!("{} pauses", occasion.actor), &occasion.reason));
     Ok(Decision::put(Record::Migration(paused), format!("paused migration {id}")))
 }
 
@@ -119,7 +124,7 @@ fn resume(migration: &Migration, occasion: &Occasion) -> Result<Decision, Refusa
     }
     let mut resumed = migration.clone();
     resumed.paused = None;
-    resumed.tell(occasion.now, format!("{} resumes: {}", occasion.actor, occasion.reason));
+    resumed.tell(occasion.now, told(&format!("{} resumes", occasion.actor), &occasion.reason));
     Ok(Decision::put(Record::Migration(resumed), format!("resumed migration {id}")))
 }
 
@@ -134,10 +139,10 @@ fn abort(migration: &Migration, binding: &Binding, why: &str, now: UnixMillis) -
     }
     let mut aborted = migration.clone();
     (aborted.state, aborted.ended) = (MigrationState::Aborted, Some(now));
-    aborted.tell(now, format!("aborted: {why}"));
+    aborted.tell(now, told("aborted", why));
     let decision = Decision::put(
         Record::Binding(registries::rebound(binding, Phase::Stable, None)),
-        format!("aborted migration {id}: {why}"),
+        format!("aborted migration {id}"),
     );
     Ok(with(decision, aborted))
 }
@@ -189,7 +194,7 @@ fn rollback(
     let mut rolled_back = migration.clone();
     (rolled_back.state, rolled_back.ended, rolled_back.paused) =
         (MigrationState::RolledBack, Some(now), None);
-    rolled_back.tell(now, format!("{} rolls back: {}", occasion.actor, occasion.reason));
+    rolled_back.tell(now, told(&format!("{} rolls back", occasion.actor), &occasion.reason));
     let binding = switched(binding, &migration.from, &migration.to);
     let mut back = Migration {
         id: format!("{}.{}", migration.registry, migration.number() + 1),

@@ -181,7 +181,8 @@ pub(super) fn changed(value: &Value, dry_run: bool) -> String {
     for (at, step) in each(&value["steps"]).enumerate() {
         out.push_str(&format!("  {}. {}\n", at + 1, cell(step)));
     }
-    if let Some(id) = value["migration"].as_str().filter(|_| !dry_run) {
+    let begins = done.starts_with("moves registry");
+    if let Some(id) = value["migration"].as_str().filter(|_| begins && !dry_run) {
         out.push_str(&format!("follow it with: stampctl migration watch {id}\n"));
     }
     out

@@ -1,0 +1,169 @@
+//! A whole router: its store is opened, its API listens, and it does what is due for as long as it leads.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, Context, ServeError, TokenError, Tokens};
+use crate::backup::{self, Backup, RestoreError};
+use crate::config::{Config, Store as StoreSettings};
+use crate::control::{Control, OpenError};
+use crate::fleet::Fleet;
+use crate::migration::UnixMillis;
+use crate::reconcile::{Lead, reconcile};
+use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
+use crate::store::{Commit, Compare, Key, Outcome, Store, StoreError};
+
+/// How long blocking work may go on once the router ends.
+const BLOCKING: Duration = Duration::from_millis(500);
+/// Whose fence every write of a leader compares.
+const LEADER: &str = "leader";
+
+/// Why a router does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Its store's file cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Its store cannot be read.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Its store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A token cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The API cannot listen.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// A backup cannot be read.
+    #[error("{}: the backup cannot be read: {reason}", path.display())]
+    Backup {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A backup cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The system gives no thread or signal.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// The process's exit code, as BSD's `sysexits` number such ends.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Token(_) => 66,
+            Self::Serve(_) => 69,
+            Self::System(_) => 71,
+            Self::File(_) | Self::Open(_) | Self::Store(_) | Self::Backup { .. } | Self::Restore(_) => 74,
+        })
+    }
+}
+
+/// Writes a backup into the store of `config`, which has to be empty. Blocks.
+///
+/// # Errors
+/// [`StartError`]
+pub fn restore(config: &Config, path: &Path) -> Result<usize, StartError> {
+    let unreadable = |reason: String| StartError::Backup { path: path.to_owned(), reason };
+    let text = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let backup: Backup = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = open(&config.store).await?;
+        Ok(backup::restore(store.as_ref(), &backup).await?)
+    })
+}
+
+/// The wall's clock.
+pub fn wall_clock() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Runs a router until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`StartError`]
+pub fn serve(config: Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("router").build()?;
+    let done = runtime.block_on(run(config));
+    runtime.shutdown_timeout(BLOCKING);
+    done
+}
+
+async fn run(config: Config) -> Result<(), StartError> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut tokens = Tokens::default();
+    for token in &config.tokens {
+        tokens.add(&token.name, token.role, token.file.clone())?;
+    }
+    let address = config.api.listen;
+    let listener = TcpListener::bind(address).await.map_err(|error| ServeError { address, error })?;
+    let store = open(&config.store).await?;
+    let control = Control::open(Arc::clone(&store), config.region.clone()).await?;
+    let fleet = Arc::<Fleet>::default();
+    let end = CancellationToken::new();
+    let mut parts = JoinSet::new();
+    let following = Arc::clone(&control);
+    parts.spawn(async move { following.follow().await });
+    let (leading, lead) = lead_alone(store.as_ref()).await?;
+    parts.spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), wall_clock));
+    let context = Context {
+        control: Arc::clone(&control),
+        fleet,
+        tokens: Arc::new(tokens),
+        lead,
+        clock: wall_clock,
+        store: config.store.to_string().into(),
+    };
+    let serving = tokio::spawn(api::serve(listener, api::router(context), end.clone()));
+    tracing::info!(
+        region = %config.region,
+        api = %address,
+        store = %config.store,
+        revision = %control.state().revision(),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("ending; nodes go on with what they have");
+    end.cancel();
+    let _ = serving.await;
+    parts.shutdown().await;
+    drop(leading);
+    Ok(())
+}
+
+async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {
+    match settings {
+        StoreSettings::Embedded { path } => {
+            let path = path.clone();
+            let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path)).await;
+            Ok(Arc::new(opened.map_err(std::io::Error::other)??))
+        }
+    }
+}
+
+/// Leads alone: nobody else has the file open. The fence is the write that says so, as with many routers.
+async fn lead_alone(store: &dyn Store) -> Result<(watch::Sender<Option<Compare>>, Lead), StartError> {
+    let key = Key::new(LEADER);
+    let mark = Commit::new().put(key.clone(), format!("{{\"pid\":{}}}", std::process::id()));
+    let (Outcome::Committed { revision } | Outcome::Conflict { revision }) = store.commit(&mark).await?;
+    Ok(watch::channel(Some(Compare::Version { key, is: revision })))
+}
