@@ -138,6 +138,12 @@ impl State {
         self.readers.values().any(|reader| reader.wait == Some(Wait::Verdict))
     }
 
+    /// Turns away from the disk: what is there may be sound and stays.
+    fn leave_disk(&mut self) {
+        self.without_disk = true;
+        self.bypass.get_or_insert(Bypass::DiskError);
+    }
+
     fn wakers(&mut self, which: impl Fn(&Reader) -> bool) -> Vec<Waker> {
         self.readers
             .values_mut()
@@ -203,9 +209,9 @@ impl Fill {
         self.state().detached = true;
     }
 
-    /// Lets it fetch what is on disk too, as that cannot be had.
+    /// Lets it fetch what is on disk too, as that cannot be had, and keep nothing there.
     fn leave_disk(&self) {
-        self.state().without_disk = true;
+        self.state().leave_disk();
     }
 
     /// The blob it fills, once that is known.

@@ -217,7 +217,7 @@ impl BlobReader {
         }
     }
 
-    /// Reads the rest from the origin in a fill of its own, as the disk fails.
+    /// Reads the rest from the origin in a fill of its own, as none can be shared.
     fn step_aside(&mut self) -> Result<(), CacheError> {
         self.fills += 1;
         if self.fills > 2 * MAX_FILLS {
@@ -376,13 +376,15 @@ impl BlobReader {
                 }
                 Poll::Ready(Ok(false))
             }
-            // One fill for all who cannot read it, unless this one is in a fill that counts on the disk.
-            Err(LoadError::Off) if self.attached.is_none() && !self.tiers.can_load() => {
-                self.go_on()?;
-                Poll::Ready(Ok(false))
-            }
+            // One fill for all who cannot read it.
             Err(LoadError::Io(_) | LoadError::Off) => {
-                self.step_aside()?;
+                if self.attached.is_none() {
+                    self.go_on()?;
+                }
+                if let Some(attached) = &self.attached {
+                    attached.leave_disk();
+                    self.served.fill.get_or_insert(attached.role);
+                }
                 Poll::Ready(Ok(false))
             }
         }

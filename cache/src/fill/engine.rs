@@ -205,6 +205,16 @@ impl Engine {
         state.bypass.is_none() && (self.opening || self.file.is_some())
     }
 
+    /// Whether blocks can be had from the disk.
+    pub(super) fn is_reading(&self, state: &State) -> bool {
+        !state.without_disk && self.file.is_some()
+    }
+
+    /// Whether they can, as far as is known while the file is opened.
+    pub(super) fn may_read(&self, state: &State) -> bool {
+        !state.without_disk && (self.opening || self.file.is_some())
+    }
+
     fn finished(&self) -> Option<FillStatus> {
         if self.tiers.is_closing() {
             return Some(FillStatus::Abandoned);
@@ -299,11 +309,12 @@ impl Engine {
         if self.is_verifying(&state) {
             let next = prefix.next();
             let mut batch = Vec::new();
+            let reads = self.is_reading(&state);
             for block in next..count.min(next + HASH_BATCH) {
                 let lent = state.window.as_mut().and_then(|window| window.lend(block));
                 let part = match lent {
                     Some(pieces) => Part::Lent(pieces),
-                    None if self.file.is_some() && self.blob.has(block) => Part::OnDisk,
+                    None if reads && self.blob.has(block) => Part::OnDisk,
                     None => match self.tiers.memory.get(&self.blob, block) {
                         Some(bytes) => Part::Kept(bytes),
                         None => break,
@@ -370,8 +381,7 @@ impl Engine {
                 self.hashed = prefix.next();
                 let mut state = self.fill.state();
                 if disk_failed {
-                    // What is there may be sound and stays; this fill goes on as if there were no disk.
-                    state.bypass = Some(Bypass::DiskError);
+                    state.leave_disk();
                     self.file = None;
                 }
                 if let Some(window) = &mut state.window {

@@ -137,6 +137,13 @@ impl Attachment {
         self.fill.poke();
     }
 
+    /// Turns the fill away from the disk, which does not give this read what it has. All who read the blob now stay in
+    /// one fill, where each for itself would cost the origin the rest of the blob.
+    pub(crate) fn leave_disk(&self) {
+        self.fill.leave_disk();
+        self.fill.poke();
+    }
+
     /// Ready once the origin has answered this fill, or the fill is over.
     pub(crate) fn poll_answered(&self, context: &Context<'_>) -> Poll<Result<(), CacheError>> {
         let mut state = self.fill.state();

@@ -37,7 +37,7 @@ impl Engine {
     /// Whether the digest is to be told from the blocks that are there or come.
     pub(super) fn is_verifying(&self, state: &State) -> bool {
         !self.blob.verified()
-            && ((self.file.is_some() && self.blob.is_full())
+            && ((self.is_reading(state) && self.blob.is_full())
                 || self.goes_on(state)
                 || state.readers.values().any(|reader| reader.demand.verified))
     }
@@ -132,7 +132,7 @@ impl Engine {
             return None;
         }
         let bounds = self.bounds(state);
-        let (readable, in_memory) = (self.opening || self.file.is_some(), !self.is_keeping(state));
+        let (readable, in_memory) = (self.may_read(state), !self.is_keeping(state));
         let window = state.window.as_ref()?;
         let holdings = self.blob.holdings();
         next_owed_run(&state.readers, &bounds, |block| {
@@ -144,7 +144,7 @@ impl Engine {
 
     fn next_run(&self, state: &mut State) -> Option<Run> {
         let (bounds, rest) = (self.bounds(state), self.rest(state));
-        let readable = self.opening || self.file.is_some();
+        let readable = self.may_read(state);
         let in_memory = !self.is_keeping(state);
         let window = state.window.as_ref()?;
         let holdings = self.blob.holdings();
@@ -199,7 +199,8 @@ impl Engine {
         let mut least: Option<(u8, u32)> = None;
         for block in state.window.iter().flat_map(Window::settled) {
             let taken_now = state.readers.values().any(|reader| reader.waits_at(block, self.blob.blocks));
-            let rank = match (self.blob.has(block), !verifying || block < self.hashed) {
+            let on_disk = !state.without_disk && self.blob.has(block);
+            let rank = match (on_disk, !verifying || block < self.hashed) {
                 (true, _) => 0,
                 // Its reader has been woken and has yet to take it.
                 (false, _) if taken_now && run.need != Need::Now => continue,

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use dataproxy_cache::fakes::{Asked, Fault, Gate};
 use dataproxy_cache::fault::DiskCall;
 use dataproxy_cache::{Bypass, Outcome, Wanted};
 use futures_util::future::join_all;
@@ -137,6 +138,41 @@ async fn a_fill_goes_on_when_the_disk_begins_to_hang() {
 }
 
 #[tokio::test]
+async fn a_disk_that_stops_under_a_herd_of_one_fill_costs_one_blob_for_all() {
+    bounded(async {
+        for trouble in ["hangs", "fails"] {
+            let rig = impatient(1024).await;
+            let blob = rig.blob(300 * BLOCK);
+            let half = 150 * BLOCK;
+            let gate = Gate::new();
+            let second = move |asked: &Asked| asked.range.start >= half;
+            rig.origin.script(second, None, Fault::HoldAnswer(gate.clone()));
+            let mut readers = Vec::new();
+            for number in 0..20 {
+                let mut reader = rig.read(&blob, Wanted::Whole).await;
+                let head = take(&mut reader, number * 7 * BLOCK as usize).await;
+                readers.push((reader, head));
+            }
+            let before = rig.origin_bytes();
+            match trouble {
+                "hangs" => rig.cache.hang_disk(true),
+                _ => rig.cache.fail_disk(DiskCall::Read, Some(ErrorKind::Other)),
+            }
+            gate.open();
+            let whole = join_all(readers.into_iter().map(async |(mut reader, mut head)| {
+                head.extend(drain(&mut reader).await.expect("no error"));
+                head
+            }));
+            assert!(whole.await.iter().all(|found| *found == blob.content));
+            let blobs = (rig.origin_bytes() - before) as f64 / blob.content.len() as f64;
+            println!("a disk that {trouble}: {blobs:.2} blobs read");
+            assert!(blobs <= 1.2, "{blobs:.2} blobs read by 20 whose disk {trouble}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_disk_that_only_fails_is_asked_now_and_then() {
     bounded(async {
         let rig = Rig::with(|config| config.memory_bytes = 0).await;
@@ -163,7 +199,7 @@ async fn a_disk_that_only_fails_is_asked_now_and_then() {
 async fn a_read_error_of_the_disk_is_a_miss_that_costs_no_entry() {
     bounded(async {
         for call in [DiskCall::Read, DiskCall::Open] {
-            let rig = Rig::new().await;
+            let rig = Rig::with(|config| config.memory_bytes = 0).await;
             let blob = rig.blob(40 * BLOCK);
             rig.check(&blob, Wanted::Whole).await;
             rig.idle().await;
