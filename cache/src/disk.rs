@@ -3,6 +3,7 @@
 //! Every call here blocks; callers are on the blocking pool. Nothing is synced: a block that did not reach the
 //! disk does not match its checksum and is a miss (design: durability).
 
+mod blocks;
 mod evict;
 mod file;
 mod health;
@@ -20,8 +21,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-
 pub(crate) use file::{BlobFile, LoadError};
 pub(crate) use usage::Charge;
 
@@ -30,19 +29,12 @@ use crate::stats::Counters;
 use crate::sync::lock;
 use crate::{Buffers, Bypass, CacheConfig, Digest, DiskConfig, OpenError, Scope, Stats};
 use evict::Queues;
-use health::{Call, Health, Refusal};
+use health::Health;
 use index::Index;
 use layout::Layout;
 use recovery::Recovery;
 use scrub::Scrub;
 use usage::Usage;
-
-/// How many blobs leave when the file system itself is full: it may have filled for another reason than us, and
-/// evicting without end would not help.
-const FULL_BATCH: usize = 16;
-
-/// Blocks that are checked after a bad one.
-const NEIGHBOURS: usize = 32;
 
 /// The disk tier.
 #[derive(Debug)]
@@ -134,7 +126,7 @@ impl Disk {
 
     /// Why nothing would be kept now, if so.
     pub(crate) fn bypass(&self) -> Option<Bypass> {
-        self.reads.refusal().or_else(|| self.writes.refusal()).map(bypass)
+        self.reads.refusal().or_else(|| self.writes.refusal()).map(Bypass::from)
     }
 
     /// The largest blob that could ever be held.
@@ -162,212 +154,6 @@ impl Disk {
             self.remove(&older);
         }
         self.queues.add(blob);
-    }
-
-    /// Opens the blob's file, or shares the handle of whoever has it open. While it is held, the blob stays.
-    ///
-    /// # Errors
-    /// [`LoadError::Absent`] if the blob is not on this disk any more, [`LoadError::Io`] if the system refuses,
-    /// [`LoadError::Off`] if the disk is left alone.
-    pub(crate) fn file(&self, blob: &Blob) -> Result<Arc<BlobFile>, LoadError> {
-        if let Some(file) = blob.holdings().file.upgrade() {
-            return Ok(file);
-        }
-        let call = self.reads.begin_first().map_err(|_| LoadError::Off)?;
-        // Opening may take long on a bad disk; the holdings stay free for those who only ask.
-        let _one_at_a_time = lock(&blob.opening);
-        let charge = {
-            let holdings = blob.holdings();
-            if let Some(file) = holdings.file.upgrade() {
-                return Ok(file);
-            }
-            match &holdings.charge {
-                Some(charge) if holdings.standing == Standing::Listed => Arc::clone(charge),
-                _ => return Err(LoadError::Absent),
-            }
-        };
-        let open = || {
-            #[cfg(any(test, feature = "testing"))]
-            self.fault.on_open()?;
-            let path = self.layout.data(&blob.key, blob.id);
-            let file = BlobFile::open(&path, blob.blocks.count(), charge)?;
-            #[cfg(any(test, feature = "testing"))]
-            self.fault.note_opened(&path);
-            Ok::<_, io::Error>(file)
-        };
-        let file = match open() {
-            Ok(file) => file,
-            Err(error) => {
-                // That no new file can be made says nothing of reads.
-                match error.kind() {
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {}
-                    io::ErrorKind::ReadOnlyFilesystem => {
-                        if let Ok(call) = self.writes.begin() {
-                            call.failed();
-                        }
-                    }
-                    _ => call.failed(),
-                }
-                return Err(self.failed(error));
-            }
-        };
-        let mut holdings = blob.holdings();
-        if holdings.standing == Standing::Listed {
-            holdings.file = Arc::downgrade(&file);
-            return Ok(file);
-        }
-        // It was evicted meanwhile: what was opened is a new, empty file.
-        drop(holdings);
-        self.unlink(blob);
-        Err(LoadError::Absent)
-    }
-
-    fn failed(&self, error: io::Error) -> LoadError {
-        self.counters.disk_errors.add(1);
-        LoadError::Io(error)
-    }
-
-    /// Reads a block. Checked against its checksum once for as long as the file is open.
-    ///
-    /// # Errors
-    /// [`LoadError`]. After [`LoadError::Bad`] the block is no longer listed.
-    /// A disk that is in trouble is not asked: [`LoadError::Off`].
-    pub(crate) fn load(&self, blob: &Blob, file: &BlobFile, block: u32) -> Result<Bytes, LoadError> {
-        let sum = {
-            let known = blob.sum(block);
-            if !blob.has(block) {
-                return Err(LoadError::Absent);
-            }
-            known
-        };
-        let call = self.reads.begin().map_err(|_| LoadError::Off)?;
-        let read = || -> Result<Bytes, LoadError> {
-            #[cfg(any(test, feature = "testing"))]
-            self.fault.on_read().map_err(LoadError::of)?;
-            file.read(blob.blocks.span(block), block, sum, &self.buffers)
-        };
-        match read() {
-            Err(LoadError::Bad) => {
-                self.lose(blob, file, block);
-                self.lose_neighbours(blob, file, block);
-                call.well();
-                Err(LoadError::Bad)
-            }
-            Err(LoadError::Io(error)) => {
-                call.failed();
-                Err(self.failed(error))
-            }
-            other => {
-                call.well();
-                other
-            }
-        }
-    }
-
-    /// Damage seldom comes alone: what follows a bad block is checked at once, so that it is fetched in one go.
-    fn lose_neighbours(&self, blob: &Blob, file: &BlobFile, bad: u32) {
-        for block in (bad + 1..blob.blocks.count()).take(NEIGHBOURS) {
-            if blob.has(block) && !file.is_checked(block) {
-                match file.read(blob.blocks.span(block), block, blob.sum(block), &self.buffers) {
-                    Err(LoadError::Bad) => self.lose(blob, file, block),
-                    Err(_) => return,
-                    Ok(_) => {}
-                }
-            }
-        }
-    }
-
-    /// Takes a bad block off the books, so that it is fetched again.
-    fn lose(&self, blob: &Blob, file: &BlobFile, block: u32) {
-        self.counters.bad_blocks.add(1);
-        tracing::warn!(blob = %blob.key, block, "a cached block does not match its checksum");
-        if blob.holdings().on_disk.clear(block) {
-            file.charge().give_back(blob.blocks.len(block));
-        }
-    }
-
-    /// Writes a block and lists it.
-    ///
-    /// # Errors
-    /// Why the block was not kept. A full disk is relieved and tried once more first.
-    pub(crate) fn store(
-        &self,
-        blob: &Blob,
-        file: &BlobFile,
-        block: u32,
-        pieces: &[Bytes],
-    ) -> Result<(), Bypass> {
-        let length = blob.blocks.len(block);
-        let call = self.begin_write().map_err(bypass)?;
-        if !self.reserve(file.charge(), length) {
-            return Err(Bypass::DiskFull);
-        }
-        let offset = blob.blocks.span(block).start;
-        let write = || {
-            #[cfg(any(test, feature = "testing"))]
-            self.fault.on_write()?;
-            file.write(offset, pieces)?;
-            #[cfg(any(test, feature = "testing"))]
-            self.fault.note_written(&self.layout.data(&blob.key, blob.id), offset, pieces);
-            Ok(())
-        };
-        let written = write().or_else(|error| {
-            if !is_full(&error) {
-                return Err(error);
-            }
-            self.counters.disk_errors.add(1);
-            self.relieve();
-            write()
-        });
-        if let Err(error) = written {
-            self.counters.disk_errors.add(1);
-            tracing::warn!(blob = %blob.key, %error, "cannot write to the cache folder");
-            file.charge().give_back(length);
-            if is_full(&error) {
-                call.full();
-                return Err(Bypass::DiskFull);
-            }
-            call.failed();
-            return Err(Bypass::DiskError);
-        }
-        call.well();
-        if !blob.holdings().on_disk.set(block) {
-            file.charge().give_back(length);
-        }
-        Ok(())
-    }
-
-    fn begin_write(&self) -> Result<Call, Refusal> {
-        // Where reads hang, writes will.
-        self.reads.refusal().map_or_else(|| self.writes.begin(), Err)
-    }
-
-    fn reserve(&self, charge: &Charge, length: u64) -> bool {
-        while !charge.take(length) {
-            if !self.recovery.is_over() || !self.evict_one() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Evicts a batch, as the file system is full whatever our own account says.
-    fn relieve(&self) {
-        for _ in 0..FULL_BATCH {
-            if !self.evict_one() {
-                break;
-            }
-        }
-    }
-
-    fn evict_one(&self) -> bool {
-        let Some((blob, charge)) = self.queues.evict() else { return false };
-        self.index.remove(&blob);
-        self.unlink(&blob);
-        drop(charge);
-        self.counters.evictions.add(1);
-        tracing::debug!(blob = %blob.key, "evicted");
-        true
     }
 
     /// Drops a blob. Whoever has its file open may read on.
@@ -433,15 +219,4 @@ fn take_lock(layout: &Layout) -> io::Result<File> {
         )),
         Err(TryLockError::Error(error)) => Err(error),
     }
-}
-
-fn bypass(refusal: Refusal) -> Bypass {
-    match refusal {
-        Refusal::Full => Bypass::DiskFull,
-        Refusal::Trouble => Bypass::DiskError,
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::Bypass;
 use crate::sync::lock;
 
 /// Errors in a row after which a disk is left alone. Fewer may be one bad spot.
@@ -29,6 +30,15 @@ pub(crate) enum Refusal {
     Full,
     /// Calls hang or fail.
     Trouble,
+}
+
+impl From<Refusal> for Bypass {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Full => Self::DiskFull,
+            Refusal::Trouble => Self::DiskError,
+        }
+    }
 }
 
 /// How calls of one kind go.

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use super::Disk;
+use super::blocks::is_full;
 use super::health::Refusal;
 use super::layout::Meta;
-use super::{Disk, is_full};
+
 use crate::blob::{Blob, Standing};
 use crate::sync::lock;
 
