@@ -13,6 +13,7 @@ mod persist;
 mod recover;
 mod recovery;
 mod scrub;
+mod suspects;
 mod usage;
 
 use std::fs::{File, TryLockError};
@@ -34,6 +35,7 @@ use index::Index;
 use layout::Layout;
 use recovery::Recovery;
 use scrub::Scrub;
+use suspects::Suspects;
 use usage::Usage;
 
 /// The disk tier.
@@ -45,6 +47,7 @@ pub(crate) struct Disk {
     usage: Arc<Usage>,
     recovery: Recovery,
     scrub: Scrub,
+    suspects: Suspects,
     block_bytes: u64,
     next_id: AtomicU64,
     patience: Duration,
@@ -94,6 +97,7 @@ impl Disk {
                 usage,
                 recovery: Recovery::default(),
                 scrub: Scrub::default(),
+                suspects: Suspects::default(),
                 block_bytes: config.block_bytes,
                 next_id: AtomicU64::new(first_id()),
                 patience: disk.patience,

@@ -1,6 +1,7 @@
 //! Faults of the disk tier for tests: errors where the system would give them, calls that hang, and a journal of what
 //! was changed, from which a model makes what a crash may leave.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -15,6 +16,7 @@ pub(crate) struct DiskFaults {
     open: Mutex<Option<io::ErrorKind>>,
     read: Mutex<Option<io::ErrorKind>>,
     write: Mutex<Option<io::ErrorKind>>,
+    bad_places: Mutex<HashSet<u32>>,
     hangs: Mutex<bool>,
     changed: Condvar,
     journal: Mutex<Option<Vec<DiskChange>>>,
@@ -115,8 +117,21 @@ impl DiskFaults {
         self.check(&self.open)
     }
 
-    pub(crate) fn on_read(&self) -> io::Result<()> {
-        self.check(&self.read)
+    pub(crate) fn on_read(&self, block: u32) -> io::Result<()> {
+        self.check(&self.read)?;
+        if lock(&self.bad_places).contains(&block) {
+            return Err(io::Error::other("scripted bad place"));
+        }
+        Ok(())
+    }
+
+    /// Makes this block of every file unreadable until it is written again, as disks map bad places away.
+    pub(crate) fn spoil(&self, block: u32) {
+        lock(&self.bad_places).insert(block);
+    }
+
+    pub(crate) fn note_mended(&self, block: u32) {
+        lock(&self.bad_places).remove(&block);
     }
 
     pub(crate) fn on_write(&self) -> io::Result<()> {

@@ -236,6 +236,14 @@ impl Cache {
         }
     }
 
+    /// Makes this block of every blob on disk unreadable until it is written again.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn spoil_disk(&self, block: u32) {
+        if let Some(disk) = &self.tiers.disk {
+            disk.fault.spoil(block);
+        }
+    }
+
     /// Makes the disk tier meet an error in every call of a kind, or no more.
     #[cfg(any(test, feature = "testing"))]
     pub fn fail_disk(&self, call: crate::fault::DiskCall, error: Option<std::io::ErrorKind>) {

@@ -62,7 +62,9 @@ impl Disk {
                             call.failed();
                         }
                     }
-                    _ => call.failed(),
+                    _ => {
+                        call.failed();
+                    }
                 }
                 return Err(self.failed(error));
             }
@@ -86,9 +88,9 @@ impl Disk {
     /// Reads a block. Checked against its checksum once for as long as the file is open.
     ///
     /// # Errors
-    /// [`LoadError`]. After [`LoadError::Bad`] the block is no longer listed.
-    /// A disk that is in trouble is not asked: [`LoadError::Off`].
-    pub(crate) fn load(&self, blob: &Blob, file: &BlobFile, block: u32) -> Result<Bytes, LoadError> {
+    /// [`LoadError`]. After [`LoadError::Bad`] the block is no longer listed; so it is where the system fails to read it,
+    /// unless other reads failed too. A disk that is in trouble is not asked: [`LoadError::Off`].
+    pub(crate) fn load(&self, blob: &Arc<Blob>, file: &BlobFile, block: u32) -> Result<Bytes, LoadError> {
         let sum = {
             let known = blob.sum(block);
             if !blob.has(block) {
@@ -99,25 +101,37 @@ impl Disk {
         let call = self.reads.begin().map_err(|_| LoadError::Off)?;
         let read = || -> Result<Bytes, LoadError> {
             #[cfg(any(test, feature = "testing"))]
-            self.fault.on_read().map_err(LoadError::of)?;
+            self.fault.on_read(block).map_err(LoadError::of)?;
             file.read(blob.blocks.span(block), block, sum, &self.buffers)
         };
         match read() {
             Err(LoadError::Bad) => {
                 self.lose(blob, file, block);
                 self.lose_neighbours(blob, file, block);
-                call.well();
+                self.is_well(call);
                 Err(LoadError::Bad)
             }
             Err(LoadError::Io(error)) => {
-                call.failed();
-                Err(self.failed(error))
+                file.forget_check(block);
+                if call.failed() {
+                    self.suspects.acquit();
+                    return Err(self.failed(error));
+                }
+                self.counters.disk_errors.add(1);
+                tracing::warn!(blob = %blob.key, block, %error, "a cached block cannot be read");
+                self.suspects.suspect(blob, block);
+                Err(LoadError::Bad)
             }
             other => {
-                call.well();
+                self.is_well(call);
                 other
             }
         }
+    }
+
+    fn is_well(&self, call: Call) {
+        call.well();
+        self.suspects.convict();
     }
 
     /// Damage seldom comes alone: what follows a bad block is checked at once, so that it is fetched in one go.
@@ -163,6 +177,8 @@ impl Disk {
             #[cfg(any(test, feature = "testing"))]
             self.fault.on_write()?;
             file.write(offset, pieces)?;
+            #[cfg(any(test, feature = "testing"))]
+            self.fault.note_mended(block);
             #[cfg(any(test, feature = "testing"))]
             self.fault.note_written(&self.layout.data(&blob.key, blob.id), offset, pieces);
             Ok(())

@@ -69,6 +69,11 @@ impl BlobFile {
         lock(&self.checked).has(block)
     }
 
+    /// Has the block checked when it is next read.
+    pub(crate) fn forget_check(&self, block: u32) {
+        lock(&self.checked).clear(block);
+    }
+
     /// Reads the bytes of a block.
     pub(crate) fn read(
         &self,
@@ -100,7 +105,7 @@ impl BlobFile {
         buffers: &Arc<Buffers>,
     ) -> Result<(), LoadError> {
         self.forget_cached(&bytes);
-        lock(&self.checked).clear(block);
+        self.forget_check(block);
         let checked = self.read(bytes.clone(), block, Some(sum), buffers).map(drop);
         // Nor does the page cache keep what nobody asked for.
         self.forget_cached(&bytes);

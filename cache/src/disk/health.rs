@@ -146,13 +146,15 @@ impl Call {
         calls.paused = None;
     }
 
-    /// It did not.
-    pub(super) fn failed(self) {
+    /// It did not; whether that was one time of many.
+    pub(super) fn failed(self) -> bool {
         let mut calls = lock(&self.health.calls);
         calls.errors = calls.errors.saturating_add(1);
-        if calls.errors >= MAX_ERRORS {
+        let many = calls.errors >= MAX_ERRORS;
+        if many {
             calls.pause(Refusal::Trouble);
         }
+        many
     }
 
     /// There was no room, though room was made.
@@ -238,10 +240,11 @@ mod tests {
     fn five_errors_in_a_row_bring_a_pause_after_which_one_call_decides() {
         let health = Health::new(PATIENCE);
         for _ in 0..3 {
-            (0..MAX_ERRORS - 1).for_each(|_| health.begin().expect("well enough").failed());
+            assert!((0..MAX_ERRORS - 1).all(|_| !health.begin().expect("well enough").failed()));
             health.begin().expect("well enough").well();
         }
-        (0..MAX_ERRORS).for_each(|_| health.begin().expect("well enough").failed());
+        let many = (0..MAX_ERRORS).map(|_| health.begin().expect("well enough").failed());
+        assert!(many.eq([false, false, false, false, true]));
         let mut pauses = Vec::new();
         for _ in 0..6 {
             assert_eq!(health.begin().expect_err("paused"), Refusal::Trouble);

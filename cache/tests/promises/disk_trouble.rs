@@ -206,13 +206,37 @@ async fn a_read_error_of_the_disk_is_a_miss_that_costs_no_entry() {
             rig.cache.fail_disk(call, Some(ErrorKind::Other));
             let outcome = rig.check(&blob, Wanted::Whole).await;
             assert_eq!(outcome, Outcome::Bypassed(Bypass::DiskError));
-            assert_eq!(rig.cache.stats().disk_complete, 1);
             rig.idle().await;
+            let stats = rig.cache.stats();
+            assert_eq!((stats.disk_complete, stats.disk_bytes), (1, 40 * BLOCK));
             rig.cache.fail_disk(call, None);
+            hits_again(&rig, &blob).await;
             let before = rig.origin_bytes();
             assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::DiskHit);
             assert_eq!(rig.origin_bytes(), before);
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bad_place_of_the_disk_costs_one_block_once() {
+    bounded(async {
+        let rig = Rig::with(|config| config.memory_bytes = 0).await;
+        let blob = rig.blob(40 * BLOCK);
+        rig.check(&blob, Wanted::Whole).await;
+        rig.idle().await;
+        let before = rig.origin_bytes();
+        for block in [7, 30] {
+            rig.cache.spoil_disk(block);
+        }
+        assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::Filled);
+        rig.idle().await;
+        assert_eq!(rig.origin_bytes() - before, 2 * BLOCK);
+        let stats = rig.cache.stats();
+        assert_eq!((stats.disk_errors, stats.disk_complete, stats.disk_bytes), (2, 1, 40 * BLOCK));
+        assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::DiskHit);
+        assert_eq!((rig.origin_bytes() - before, rig.cache.stats().disk_errors), (2 * BLOCK, 2));
     })
     .await;
 }
