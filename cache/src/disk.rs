@@ -33,6 +33,7 @@ use evict::Queues;
 use health::Health;
 use index::Index;
 use layout::Layout;
+use persist::Unsaved;
 use recovery::Recovery;
 use scrub::Scrub;
 use suspects::Suspects;
@@ -48,6 +49,7 @@ pub(crate) struct Disk {
     recovery: Recovery,
     scrub: Scrub,
     suspects: Suspects,
+    unsaved: Unsaved,
     block_bytes: u64,
     next_id: AtomicU64,
     patience: Duration,
@@ -98,6 +100,7 @@ impl Disk {
                 recovery: Recovery::default(),
                 scrub: Scrub::default(),
                 suspects: Suspects::default(),
+                unsaved: Unsaved::default(),
                 block_bytes: config.block_bytes,
                 next_id: AtomicU64::new(first_id()),
                 patience: disk.patience,
@@ -199,6 +202,7 @@ impl Disk {
     pub(crate) fn unlock(&self) {
         self.stop_recovery();
         self.scrub.stop();
+        self.persist_unsaved();
         lock(&self.lock).take();
     }
 }

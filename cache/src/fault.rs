@@ -16,6 +16,7 @@ pub(crate) struct DiskFaults {
     open: Mutex<Option<io::ErrorKind>>,
     read: Mutex<Option<io::ErrorKind>>,
     write: Mutex<Option<io::ErrorKind>>,
+    meta: Mutex<Option<io::ErrorKind>>,
     bad_places: Mutex<HashSet<u32>>,
     hangs: Mutex<bool>,
     changed: Condvar,
@@ -58,6 +59,8 @@ pub enum DiskCall {
     Read,
     /// Writing a block or a meta file.
     Write,
+    /// Writing a meta file.
+    Meta,
 }
 
 impl DiskFaults {
@@ -66,6 +69,7 @@ impl DiskFaults {
             DiskCall::Open => &self.open,
             DiskCall::Read => &self.read,
             DiskCall::Write => &self.write,
+            DiskCall::Meta => &self.meta,
         };
         *lock(slot) = error;
     }
@@ -136,6 +140,11 @@ impl DiskFaults {
 
     pub(crate) fn on_write(&self) -> io::Result<()> {
         self.check(&self.write)
+    }
+
+    pub(crate) fn on_meta(&self) -> io::Result<()> {
+        self.check(&self.write)?;
+        self.check(&self.meta)
     }
 
     fn check(&self, slot: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {

@@ -83,6 +83,7 @@ impl Disk {
     /// All blobs, not kept alive. None while it is not known what there is.
     fn blobs(&self) -> Vec<Weak<Blob>> {
         self.wait_recovered();
+        self.persist_unsaved();
         let mut blobs = Vec::new();
         self.index.each(|blob| blobs.push(Arc::downgrade(blob)));
         blobs
@@ -90,7 +91,7 @@ impl Disk {
 
     /// Checks some blocks from this one on; gives the one after them, and how many bytes were read. A block that cannot be
     /// read is left to whoever wants it, and what it cost says nothing of the disk: one bad sector is no bad disk.
-    fn scrub_batch(&self, blob: &Blob, from: u32) -> Result<(u32, u64), LoadError> {
+    fn scrub_batch(&self, blob: &Arc<Blob>, from: u32) -> Result<(u32, u64), LoadError> {
         let to = from.saturating_add(BATCH).min(blob.blocks.count());
         let mut file: Option<Arc<BlobFile>> = None;
         let (mut bytes, mut bad) = (0, false);

@@ -242,6 +242,34 @@ async fn a_bad_place_of_the_disk_costs_one_block_once() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_written_down_is_once_the_disk_is_well() {
+    bounded(async {
+        for others in [0, 1] {
+            let mut rig = Rig::new().await;
+            let blobs: Vec<_> = (0..3).map(|extra| rig.blob(10 * BLOCK + extra)).collect();
+            rig.cache.fail_disk(DiskCall::Meta, Some(ErrorKind::Other));
+            for blob in &blobs {
+                rig.check(blob, Wanted::Whole).await;
+                rig.idle().await;
+            }
+            assert_eq!(rig.cache.stats().disk_complete, 3);
+            rig.cache.fail_disk(DiskCall::Meta, None);
+            for other in 0..others {
+                rig.check(&rig.blob(20 * BLOCK + other), Wanted::Whole).await;
+                rig.idle().await;
+                // As after kill -9: nothing is written down at the end.
+                rig.cache.fail_disk(DiskCall::Meta, Some(ErrorKind::Other));
+            }
+            rig.reopen().await;
+            for blob in &blobs {
+                assert_eq!(rig.check(blob, Wanted::Whole).await, Outcome::DiskHit, "with {others} others");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_half_way_costs_no_reader_its_bytes() {
     bounded(async {
         for call in [DiskCall::Read, DiskCall::Write] {
