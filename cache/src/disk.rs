@@ -16,6 +16,7 @@ mod scrub;
 mod suspects;
 mod usage;
 
+use std::collections::VecDeque;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -50,6 +51,8 @@ pub(crate) struct Disk {
     scrub: Scrub,
     suspects: Suspects,
     unsaved: Unsaved,
+    /// Off the books, with files that are yet to be removed.
+    delisted: Mutex<VecDeque<(Arc<Blob>, Arc<Charge>)>>,
     block_bytes: u64,
     next_id: AtomicU64,
     patience: Duration,
@@ -101,6 +104,7 @@ impl Disk {
                 scrub: Scrub::default(),
                 suspects: Suspects::default(),
                 unsaved: Unsaved::default(),
+                delisted: Mutex::default(),
                 block_bytes: config.block_bytes,
                 next_id: AtomicU64::new(first_id()),
                 patience: disk.patience,
@@ -165,24 +169,45 @@ impl Disk {
 
     /// Drops a blob. Whoever has its file open may read on.
     pub(crate) fn remove(&self, blob: &Blob) {
-        self.index.remove(blob);
-        let charge = {
-            let mut holdings = blob.holdings();
-            let listed = holdings.standing == Standing::Listed;
-            holdings.standing = Standing::Gone;
-            if holdings.file.strong_count() == 0 {
-                holdings.on_disk = crate::block::Bitmap::empty(blob.blocks.count());
-            }
-            holdings.charge.take().filter(|_| listed)
-        };
+        let charge = self.take_off(blob);
         if charge.is_some() {
             self.unlink(blob);
         }
     }
 
-    /// The blobs of this scope, or the one of this digest. Blocks.
-    pub(crate) fn matching(&self, scope: &Scope, digest: Option<&Digest>) -> Vec<Arc<Blob>> {
-        self.recover_matching(scope, digest);
+    /// Drops a blob, but for its files, which [`Disk::unlink_delisted`] removes. Asks nothing of the disk.
+    pub(crate) fn delist(&self, blob: &Arc<Blob>) {
+        if let Some(charge) = self.take_off(blob) {
+            lock(&self.delisted).push_back((Arc::clone(blob), charge));
+        }
+    }
+
+    /// Removes the files of what was delisted. Blocks.
+    pub(crate) fn unlink_delisted(&self) {
+        loop {
+            let next = lock(&self.delisted).pop_front();
+            let Some((blob, charge)) = next else { return };
+            self.unlink(&blob);
+            drop(charge);
+        }
+    }
+
+    /// Takes a blob off the books; its charge, if it was on them.
+    fn take_off(&self, blob: &Blob) -> Option<Arc<Charge>> {
+        self.index.remove(blob);
+        let mut holdings = blob.holdings();
+        let listed = holdings.standing == Standing::Listed;
+        holdings.standing = Standing::Gone;
+        if holdings.file.strong_count() == 0 {
+            holdings.on_disk = crate::block::Bitmap::empty(blob.blocks.count());
+        }
+        holdings.charge.take().filter(|_| listed)
+    }
+
+    /// The blobs that are to be purged of this scope, or the one of this digest. Those that are yet to be found of a former
+    /// process are dropped when they are.
+    pub(crate) fn purgeable(&self, scope: &Scope, digest: Option<&Digest>) -> Vec<Arc<Blob>> {
+        self.recovery.note_purged(scope, digest);
         self.index.matching(scope, digest)
     }
 
@@ -202,6 +227,7 @@ impl Disk {
     pub(crate) fn unlock(&self) {
         self.stop_recovery();
         self.scrub.stop();
+        self.unlink_delisted();
         self.persist_unsaved();
         lock(&self.lock).take();
     }

@@ -142,14 +142,19 @@ impl DiskFaults {
         self.check(&self.write)
     }
 
+    /// Hangs while calls hang.
+    pub(crate) fn wait(&self) {
+        let hangs = lock(&self.hangs);
+        drop(self.changed.wait_while(hangs, |hangs| *hangs).unwrap_or_else(PoisonError::into_inner));
+    }
+
     pub(crate) fn on_meta(&self) -> io::Result<()> {
         self.check(&self.write)?;
         self.check(&self.meta)
     }
 
     fn check(&self, slot: &Mutex<Option<io::ErrorKind>>) -> io::Result<()> {
-        let hangs = lock(&self.hangs);
-        drop(self.changed.wait_while(hangs, |hangs| *hangs).unwrap_or_else(PoisonError::into_inner));
+        self.wait();
         answer(slot)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
@@ -13,6 +14,9 @@ use crate::{BlobKey, BlobReader, CacheConfig, CacheError, Digest, OpenError, Out
 
 /// Times that a read starts over before it has delivered anything.
 const MAX_STARTS: u32 = 3;
+
+/// How long a purge waits for files to be removed: those of a few blobs are gone when it says that they are.
+const UNLINKING: Duration = Duration::from_millis(100);
 
 /// Which bytes of a blob a reader wants. Resolved against the size once that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,15 +196,23 @@ impl Cache {
         Ok((content, reader.outcome()))
     }
 
-    /// Drops everything kept of a scope, or one digest in it; how many blobs. Reads that run may end on what they
-    /// have; every read that starts later asks the origin again.
+    /// Drops everything kept of a scope, or one digest in it; how many blobs, those left out that a former process left
+    /// and that are not found yet, which go when they are. Reads that run may end on what they have; every read that
+    /// starts later asks the origin again. That holds at once; files may take longer to be removed, of many blobs or
+    /// where the disk hangs, and are found again if the process is killed before that.
     ///
     /// # Errors
     /// [`CacheError::Internal`] if the process ends meanwhile.
     pub async fn purge(&self, scope: &Scope, digest: Option<&Digest>) -> Result<usize, CacheError> {
         let (tiers, scope, digest) = (Arc::clone(&self.tiers), scope.clone(), digest.cloned());
-        let purged = self.tiers.runtime.spawn_blocking(move || tiers.purge(&scope, digest.as_ref())).await;
-        purged.map_err(|error| CacheError::Internal(error.to_string().into()))
+        let delisted = self.tiers.runtime.spawn_blocking(move || tiers.delist(&scope, digest.as_ref())).await;
+        let purged = delisted.map_err(|error| CacheError::Internal(error.to_string().into()))?;
+        if let Some(disk) = self.tiers.disk.clone() {
+            let unlinking = self.tiers.runtime.spawn_blocking(move || disk.unlink_delisted());
+            // It goes on if it takes longer.
+            let _in_time = tokio::time::timeout(UNLINKING, unlinking).await;
+        }
+        Ok(purged)
     }
 
     /// What the cache has counted, and what it holds. Walks the index: for a scrape, not for a request.

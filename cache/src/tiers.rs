@@ -170,16 +170,20 @@ impl Tiers {
         }
     }
 
-    /// Drops what both tiers have of a scope, or of one digest in it; how many blobs. For the blocking pool.
-    pub(crate) fn purge(&self, scope: &Scope, digest: Option<&Digest>) -> usize {
+    /// Drops what both tiers have of a scope, or of one digest in it; how many blobs that is as far as they are known. Asks
+    /// nothing of the disk: [`Disk::unlink_delisted`] is left to be done. For the blocking pool, as there may be many.
+    pub(crate) fn delist(&self, scope: &Scope, digest: Option<&Digest>) -> usize {
         let fills =
             self.fills.detach(|key| key.scope == *scope && digest.is_none_or(|digest| key.digest == *digest));
         let filling = fills.iter().filter_map(|fill| fill.blob());
-        let on_disk = self.disk.iter().flat_map(|disk| disk.matching(scope, digest));
+        let on_disk = self.disk.iter().flat_map(|disk| disk.purgeable(scope, digest));
         let in_memory = self.memory.matching(scope, digest);
         let mut ids = std::collections::HashSet::new();
         for blob in filling.chain(on_disk).chain(in_memory) {
-            self.remove(&blob);
+            self.memory.forget(&blob);
+            if let Some(disk) = &self.disk {
+                disk.delist(&blob);
+            }
             ids.insert(blob.id);
         }
         ids.len()

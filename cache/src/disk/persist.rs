@@ -102,6 +102,8 @@ impl Disk {
     }
 
     pub(super) fn unlink(&self, blob: &Blob) {
+        #[cfg(any(test, feature = "testing"))]
+        self.fault.wait();
         // Meta first: a crash between the two leaves data that nothing speaks of.
         for path in [self.layout.meta(&blob.key, blob.id), self.layout.data(&blob.key, blob.id)] {
             match std::fs::remove_file(&path) {

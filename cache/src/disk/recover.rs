@@ -25,7 +25,13 @@ pub(super) struct Found {
 pub(super) fn folders(layout: &Layout) -> Vec<PathBuf> {
     let mut folders = vec![layout.tree()];
     for _ in ["scope", "algorithm", "prefix"] {
-        folders = folders.iter().flat_map(|folder| children(folder)).collect();
+        let inside = |folder: &PathBuf| {
+            children(folder).unwrap_or_else(|error| {
+                tell_unlisted(folder, &error);
+                Vec::new()
+            })
+        };
+        folders = folders.iter().flat_map(inside).collect();
     }
     folders
 }
@@ -48,21 +54,35 @@ pub(super) fn remove_other_versions(layout: &Layout) -> io::Result<()> {
     Ok(())
 }
 
-/// What a folder holds, if it is there.
-pub(super) fn children(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    entries.flatten().map(|entry| entry.path()).collect()
+/// Says that a folder cannot be listed. What is in it stays, for the next start.
+pub(super) fn tell_unlisted(folder: &Path, error: &io::Error) {
+    tracing::warn!(
+        folder = %folder.display(), %error,
+        "cannot list a folder of the cache; what is in it is left alone, and found by the next start that can list it"
+    );
+}
+
+/// What a folder holds: nothing, if it is not there.
+fn children(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The sound blobs of one folder, one instance each; the rest is removed. Files of the ids that `is_ours` knows are not
 /// a former process's and are left alone.
+///
+/// # Errors
+/// The folder cannot be listed to its end: nothing is known of it, and nothing was removed.
 pub(super) fn read_folder(
     layout: &Layout,
     folder: &Path,
     block_bytes: u64,
     is_ours: impl Fn(u64) -> bool,
-) -> Vec<Found> {
-    let mut files = children(folder);
+) -> io::Result<Vec<Found>> {
+    let mut files = children(folder)?;
     // Asked after the folder was listed: an id is ours before the first file of that name is made.
     files.retain(|path| !id_of(path).is_some_and(&is_ours));
     let mut found = Vec::new();
@@ -86,7 +106,7 @@ pub(super) fn read_folder(
     for path in files.iter().filter(|path| !sound.contains(*path)) {
         remove(path);
     }
-    newest(layout, found)
+    Ok(newest(layout, found))
 }
 
 /// Whether the system could not be asked, and did not say what is there.

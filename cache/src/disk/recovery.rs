@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::layout::Meta;
+use super::recover::Found;
 use super::{Charge, Disk, recover};
 use crate::blob::{Blob, Standing};
 use crate::sync::lock;
@@ -37,6 +38,8 @@ struct Books {
     left: Vec<PathBuf>,
     folders: HashMap<PathBuf, Folder>,
     found: Vec<(SystemTime, Arc<Blob>)>,
+    /// What was purged since the start, of which files may be found yet.
+    purged: Vec<(Scope, Option<Digest>)>,
     /// Blobs that came since the start: their files are not left from before.
     ours: HashSet<u64>,
     /// Walkers that run, and those of them that may still find a folder to read.
@@ -61,6 +64,20 @@ impl Recovery {
         if !self.is_over() {
             lock(&self.books).ours.insert(id);
         }
+    }
+
+    /// Has what a former process left of this scope, or of one digest in it, dropped where it is found.
+    pub(super) fn note_purged(&self, scope: &Scope, digest: Option<&Digest>) {
+        if !self.is_over() {
+            lock(&self.books).purged.push((scope.clone(), digest.cloned()));
+        }
+    }
+
+    fn is_purged(&self, key: &BlobKey) -> bool {
+        let of = |(scope, digest): &(Scope, Option<Digest>)| {
+            *scope == key.scope && digest.as_ref().is_none_or(|digest| *digest == key.digest)
+        };
+        lock(&self.books).purged.iter().any(of)
     }
 
     fn wait<'a>(&self, books: MutexGuard<'a, Books>) -> MutexGuard<'a, Books> {
@@ -171,12 +188,24 @@ impl Disk {
         books.folders.insert(folder.to_owned(), Folder::BeingRead);
         drop(books);
         let is_ours = |id| lock(&recovery.books).ours.contains(&id);
-        let found = recover::read_folder(&self.layout, folder, self.block_bytes, is_ours);
-        let found: Vec<_> =
-            found.into_iter().filter_map(|found| Some((found.written, self.relist(found.meta)?))).collect();
+        let read = recover::read_folder(&self.layout, folder, self.block_bytes, is_ours);
+        let found = read.map(|found| {
+            let relisted = |found: Found| Some((found.written, self.relist(found.meta)?));
+            found.into_iter().filter_map(relisted).collect::<Vec<_>>()
+        });
         let mut books = lock(&recovery.books);
-        books.found.extend(found);
-        books.folders.insert(folder.to_owned(), Folder::Read);
+        match found {
+            Ok(found) => {
+                books.found.extend(found);
+                books.folders.insert(folder.to_owned(), Folder::Read);
+            }
+            Err(error) => {
+                recover::tell_unlisted(folder, &error);
+                self.counters.disk_errors.add(1);
+                // Whoever wants a blob of it has it tried again.
+                books.folders.remove(folder);
+            }
+        }
         recovery.changed.notify_all();
     }
 
@@ -205,6 +234,11 @@ impl Disk {
             holdings.charge = Some(Charge::found(&self.usage, held));
         }
         if self.index.insert_if_absent(&blob) {
+            // Asked once it is listed: a purge notes first what it purges, and then looks for what is listed.
+            if self.recovery.is_purged(&blob.key) {
+                self.remove(&blob);
+                return None;
+            }
             return Some(blob);
         }
         blob.holdings().standing = Standing::Gone;
@@ -221,19 +255,6 @@ impl Disk {
     /// Finds what was on disk of this blob. Blocks.
     pub(crate) fn recover_first(&self, key: &BlobKey) {
         self.recover_folder(&self.layout.folder(key));
-    }
-
-    /// Finds what was on disk of this scope, or of one digest in it. Blocks.
-    pub(super) fn recover_matching(&self, scope: &Scope, digest: Option<&Digest>) {
-        if self.recovery.is_over() {
-            return;
-        }
-        if let Some(digest) = digest {
-            return self.recover_first(&BlobKey { scope: scope.clone(), digest: digest.clone() });
-        }
-        for algorithm in recover::children(&self.layout.scope(scope)) {
-            recover::children(&algorithm).iter().for_each(|folder| self.recover_folder(folder));
-        }
     }
 
     /// Waits until everything that was on disk is known, or nobody looks any more. Blocks.

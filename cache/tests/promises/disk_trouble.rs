@@ -8,7 +8,7 @@ use dataproxy_cache::fault::DiskCall;
 use dataproxy_cache::{Bypass, Outcome, Wanted};
 use futures_util::future::join_all;
 
-use crate::harness::{BLOCK, Rig, Stored, bounded, drain, take};
+use crate::harness::{BLOCK, Rig, Stored, bounded, drain, eventually, take};
 
 #[tokio::test]
 async fn no_error_of_the_disk_fails_a_pull() {
@@ -168,6 +168,30 @@ async fn a_disk_that_stops_under_a_herd_of_one_fill_costs_one_blob_for_all() {
             println!("a disk that {trouble}: {blobs:.2} blobs read");
             assert!(blobs <= 1.2, "{blobs:.2} blobs read by 20 whose disk {trouble}");
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_purge_does_not_wait_for_a_disk_that_hangs() {
+    bounded(async {
+        let rig = impatient(0).await;
+        let blob = rig.blob(30 * BLOCK);
+        rig.check(&blob, Wanted::Whole).await;
+        rig.idle().await;
+        rig.cache.hang_disk(true);
+        let begun = Instant::now();
+        let purged = rig.cache.purge(&blob.key.scope, None).await.expect("purged");
+        let took = begun.elapsed();
+        assert!(purged == 1 && took < Duration::from_secs(1), "{purged} blobs in {took:?}");
+        let before = rig.origin_bytes();
+        rig.check(&blob, Wanted::Whole).await;
+        assert_eq!(rig.origin_bytes() - before, blob.content.len() as u64);
+        assert!(rig.cache.stats().disk_bytes > 0, "its files are yet to go");
+        rig.cache.hang_disk(false);
+        rig.idle().await;
+        let held = || rig.cache.stats().disk_bytes;
+        eventually("its files are gone", || held() <= 30 * BLOCK).await;
     })
     .await;
 }

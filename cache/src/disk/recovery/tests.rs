@@ -107,7 +107,8 @@ fn what_the_system_does_not_let_us_read_is_left_alone_and_what_is_damaged_goes()
     let files = |number: u64| {
         let folder = layout.folder(&key(number));
         let of = |kind: &str| -> Vec<_> {
-            let all = recover::children(&folder).into_iter();
+            let all =
+                std::fs::read_dir(&folder).expect("readable").map(|entry| entry.expect("readable").path());
             all.filter(|path| path.extension().is_some_and(|found| found == kind)).collect()
         };
         (of("meta"), of("data"))
@@ -150,15 +151,43 @@ fn a_smaller_budget_holds_as_soon_as_all_is_found() {
 }
 
 #[test]
-fn a_purge_finds_what_no_walker_has_come_to() {
+fn a_purge_drops_what_no_walker_has_come_to_without_looking_for_it() {
     let dir = filled(99);
     let disk = tier(dir.path(), CAPACITY);
-    let matching = disk.matching(&Scope::new("registry-1"), None);
-    assert_eq!(matching.len(), 33);
-    matching.iter().for_each(|blob| disk.remove(blob));
-    assert_eq!(disk.matching(&Scope::new("registry-2"), Some(&key(2).digest)).len(), 1);
+    disk.recover_first(&key(4));
+    let purge = |scope, digest| {
+        let purged = disk.purgeable(&Scope::new(scope), digest);
+        purged.iter().for_each(|blob| disk.delist(blob));
+        purged.len()
+    };
+    assert_eq!(purge("registry-1", None), 1, "the one that is known");
+    assert_eq!(purge("registry-2", Some(&key(2).digest)), 0);
+    assert!(bring(&disk, 7) && load(&disk, 7).is_ok(), "what comes after it stays");
+    disk.recover_first(&key(1));
+    assert!(load(&disk, 1).is_err());
     over(&disk);
+    let left = (0..99).filter(|number| load(&disk, *number).is_ok()).count();
+    assert_eq!(left, 66, "all of registry-0, all but one of registry-2, and what came since");
+    disk.unlink_delisted();
     assert_eq!(disk.usage.bytes(), 66 * BLOCK);
+}
+
+#[test]
+fn a_folder_that_cannot_be_listed_costs_nothing_that_is_elsewhere_or_in_it() {
+    let dir = filled(3);
+    let folder = Layout::new(dir.path()).folder(&key(0));
+    std::fs::rename(&folder, dir.path().join("aside")).expect("renamed");
+    std::os::unix::fs::symlink(&folder, &folder).expect("a loop");
+    let disk = tier(dir.path(), CAPACITY);
+    over(&disk);
+    assert!(load(&disk, 1).is_ok() && load(&disk, 2).is_ok());
+    assert!(disk.counters.read().disk_errors > 0, "it is told");
+    disk.unlock();
+    std::fs::remove_file(&folder).expect("removed");
+    std::fs::rename(dir.path().join("aside"), &folder).expect("renamed");
+    let disk = tier(dir.path(), CAPACITY);
+    over(&disk);
+    assert_eq!(load(&disk, 0).expect("found at the next start"), content(0));
 }
 
 #[test]
