@@ -41,7 +41,7 @@ pub struct CacheConfig {
 pub struct DiskConfig {
     /// The folder; made if absent. One cache at a time may use it.
     pub dir: PathBuf,
-    /// Budget in bytes. Default 10 GiB.
+    /// Budget in bytes: what files take in the file system, by pages of 4 KiB, index files and names included. Default 10 GiB.
     pub capacity_bytes: u64,
     /// How long whoever asked the disk waits for it. After that the disk is left alone until it answers. Default 2 s.
     pub patience: Duration,

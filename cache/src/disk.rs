@@ -38,7 +38,7 @@ use persist::Unsaved;
 use recovery::Recovery;
 use scrub::Scrub;
 use suspects::Suspects;
-use usage::Usage;
+use usage::{Usage, room, room_beside};
 
 /// The disk tier.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub(crate) struct Disk {
     scrub: Scrub,
     suspects: Suspects,
     unsaved: Unsaved,
+    /// Held by who evicts for room.
+    making_room: Mutex<()>,
     /// Off the books, with files that are yet to be removed.
     delisted: Mutex<VecDeque<(Arc<Blob>, Arc<Charge>)>>,
     block_bytes: u64,
@@ -104,6 +106,7 @@ impl Disk {
                 scrub: Scrub::default(),
                 suspects: Suspects::default(),
                 unsaved: Unsaved::default(),
+                making_room: Mutex::default(),
                 delisted: Mutex::default(),
                 block_bytes: config.block_bytes,
                 next_id: AtomicU64::new(first_id()),
@@ -140,9 +143,9 @@ impl Disk {
         self.reads.refusal().or_else(|| self.writes.refusal()).map(Bypass::from)
     }
 
-    /// The largest blob that could ever be held.
-    pub(crate) fn capacity(&self) -> u64 {
-        self.usage.capacity()
+    /// Whether the blob could be held if nothing else was.
+    pub(crate) fn fits(&self, blob: &Blob) -> bool {
+        room(blob.size()).saturating_add(room_beside(blob)) <= self.usage.capacity()
     }
 
     /// The blob of this key, if it is listed.
@@ -158,7 +161,7 @@ impl Disk {
                 return;
             }
             holdings.standing = Standing::Listed;
-            holdings.charge = Some(Charge::new(&self.usage));
+            holdings.charge = Some(Charge::new(&self.usage, room_beside(blob)));
         }
         self.recovery.note_new(blob.id);
         if let Some(older) = self.index.insert(blob) {

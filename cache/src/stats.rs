@@ -16,7 +16,7 @@ macro_rules! counters {
             pub memory_bytes: u64,
             /// Blocks in the memory tier now.
             pub memory_blocks: u64,
-            /// Bytes in the disk tier now, those that only an open reader keeps alive included.
+            /// Bytes that the disk tier takes now, index files and what only an open reader keeps alive included.
             pub disk_bytes: u64,
             /// Blobs on disk now whose digest was checked and of which no block is missing.
             pub disk_complete: u64,

@@ -152,7 +152,7 @@ impl Tiers {
         match &self.disk {
             None if blob.size() <= self.config.memory_bytes / MEMORY_SHARE => None,
             None => Some(Bypass::NoDisk),
-            Some(disk) if blob.size() > disk.capacity() => Some(Bypass::TooLarge),
+            Some(disk) if !disk.fits(blob) => Some(Bypass::TooLarge),
             Some(disk) => disk.bypass(),
         }
     }

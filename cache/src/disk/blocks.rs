@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::health::{Call, Refusal};
-use super::usage::Charge;
+use super::usage::{Charge, room};
 use super::{BlobFile, Disk, LoadError};
 use crate::Bypass;
 use crate::blob::{Blob, Standing};
@@ -152,7 +152,7 @@ impl Disk {
         self.counters.bad_blocks.add(1);
         tracing::warn!(blob = %blob.key, block, "a cached block does not match its checksum");
         if blob.holdings().on_disk.clear(block) {
-            file.charge().give_back(blob.blocks.len(block));
+            file.charge().give_back(room(blob.blocks.len(block)));
         }
     }
 
@@ -167,7 +167,7 @@ impl Disk {
         block: u32,
         pieces: &[Bytes],
     ) -> Result<(), Bypass> {
-        let length = blob.blocks.len(block);
+        let length = room(blob.blocks.len(block));
         let call = self.begin_write()?;
         if !self.reserve(file.charge(), length) {
             return Err(Bypass::DiskFull);
@@ -215,6 +215,11 @@ impl Disk {
     }
 
     fn reserve(&self, charge: &Charge, length: u64) -> bool {
+        if charge.take(length) {
+            return true;
+        }
+        // Of several who want room at once, each would evict before the others' room is seen.
+        let _one_at_a_time = lock(&self.making_room);
         while !charge.take(length) {
             if !self.recovery.is_over() || !self.evict_one() {
                 return false;

@@ -171,7 +171,7 @@ mod tests {
             };
             let blob = Arc::new(Blob::new(id, key, ETag::new("v"), Blocks::new(10, 4096).expect("few")));
             blob.set_verified();
-            let charge = Charge::new(&self.usage);
+            let charge = Charge::new(&self.usage, 0);
             {
                 let mut holdings = blob.holdings();
                 holdings.standing = Standing::Listed;

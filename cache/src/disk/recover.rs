@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -19,6 +20,8 @@ pub(super) struct Found {
     pub(super) meta: Meta,
     /// When its data was last written.
     pub(super) written: SystemTime,
+    /// Bytes that the data file takes.
+    pub(super) room: u64,
 }
 
 /// Every folder of this layout that may hold blobs.
@@ -130,7 +133,8 @@ fn read_meta(layout: &Layout, path: &Path, block_bytes: u64) -> Result<Found, Bo
     if data.len() < end || meta.on_disk.count() == 0 {
         return Err("the data file is too short".into());
     }
-    Ok(Found { written: data.modified()?, meta })
+    // Counted in units of 512 bytes, whatever the file system's own are.
+    Ok(Found { written: data.modified()?, room: data.blocks() * 512, meta })
 }
 
 /// Of several instances of a blob, the one of most worth: verified before not, then the newest.

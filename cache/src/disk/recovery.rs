@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::layout::Meta;
 use super::recover::Found;
-use super::{Charge, Disk, recover};
+
+use super::{Charge, Disk, recover, usage};
 use crate::blob::{Blob, Standing};
 use crate::sync::lock;
 use crate::{BlobKey, Digest, Scope};
@@ -190,7 +190,7 @@ impl Disk {
         let is_ours = |id| lock(&recovery.books).ours.contains(&id);
         let read = recover::read_folder(&self.layout, folder, self.block_bytes, is_ours);
         let found = read.map(|found| {
-            let relisted = |found: Found| Some((found.written, self.relist(found.meta)?));
+            let relisted = |found: Found| Some((found.written, self.relist(found)?));
             found.into_iter().filter_map(relisted).collect::<Vec<_>>()
         });
         let mut books = lock(&recovery.books);
@@ -210,7 +210,7 @@ impl Disk {
     }
 
     /// Lists a blob that was found, unless a newer instance is.
-    fn relist(&self, meta: Meta) -> Option<Arc<Blob>> {
+    fn relist(&self, Found { meta, room, .. }: Found) -> Option<Arc<Blob>> {
         let blob = Arc::new(Blob::new(meta.id, meta.key.clone(), meta.etag.clone(), meta.blocks));
         {
             let mut holdings = blob.holdings();
@@ -227,7 +227,8 @@ impl Disk {
         if meta.verified {
             blob.set_verified();
         }
-        let held = blob.size() - blob.missing_bytes();
+        // What a fill wrote and did not come to note is there too. A file system that packs may unpack what is written anew.
+        let held = usage::room(blob.size() - blob.missing_bytes()).max(room) + usage::room_beside(&blob);
         {
             let mut holdings = blob.holdings();
             holdings.standing = Standing::Listed;

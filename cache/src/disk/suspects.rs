@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 
+use super::usage::room;
 use crate::blob::Blob;
 use crate::sync::lock;
 
@@ -33,7 +34,7 @@ impl Suspects {
         if self.any.load(Relaxed) {
             self.each(|blob, block| {
                 if let Some(charge) = &blob.holdings().charge {
-                    charge.give_back(blob.blocks.len(block));
+                    charge.give_back(room(blob.blocks.len(block)));
                 }
             });
         }
@@ -46,7 +47,7 @@ impl Suspects {
             // Once it is off the disk it has no charge, and no block comes back.
             let Some(charge) = holdings.charge.clone() else { return };
             if !holdings.on_disk.set(block) {
-                charge.give_back(blob.blocks.len(block));
+                charge.give_back(room(blob.blocks.len(block)));
             }
         });
     }

@@ -1,13 +1,35 @@
-//! The account of bytes on disk.
+//! The account of bytes on disk: of what files take there, which for small ones is mostly not their content.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use crate::blob::Blob;
 use crate::sync::lock;
 
 /// While it is not known what is on disk, one part in so many of the capacity may be written. Such bytes come on top of
 /// what is there, so this bounds how far the disk can be over its budget.
 const LENT_SHARE: u64 = 32;
+
+/// File systems give room in pages of so many bytes, mostly.
+const PAGE: u64 = 4096;
+
+/// What a blob's names take in their folder: two of some 90 bytes, in pages that are two thirds full (ext4: 290).
+const NAMES: u64 = 320;
+
+/// What a meta file has beside the numbers of its blocks.
+const META: u64 = 512;
+
+/// The room that so many bytes of a file take.
+pub(crate) fn room(length: u64) -> u64 {
+    length.next_multiple_of(PAGE)
+}
+
+/// The room that a blob's files take beside its blocks: the meta file and the names.
+pub(crate) fn room_beside(blob: &Blob) -> u64 {
+    let blocks = u64::from(blob.blocks.count());
+    let names = blob.key.scope.as_str().len() + blob.etag.as_str().len();
+    room(META + names as u64 + blocks.div_ceil(8) + blocks * 4) + NAMES
+}
 
 /// Bytes on disk against the capacity.
 #[derive(Debug)]
@@ -68,7 +90,7 @@ impl Usage {
     }
 }
 
-/// The bytes of one data file. Held by its blob and by everybody who has the file open: an unlinked file takes
+/// The room that one blob takes. Held by its blob and by everybody who has the file open: an unlinked file takes
 /// room until the last of them closes it, and so long it is counted.
 #[derive(Debug)]
 pub(crate) struct Charge {
@@ -79,19 +101,21 @@ pub(crate) struct Charge {
 #[derive(Debug)]
 struct Held {
     bytes: u64,
+    /// To be taken with the first bytes.
+    due: u64,
     on_probation: bool,
 }
 
 impl Charge {
-    /// Of a newcomer, which is on probation.
-    pub(crate) fn new(usage: &Arc<Usage>) -> Arc<Self> {
-        Self::with(usage, Held { bytes: 0, on_probation: true })
+    /// Of a newcomer, which is on probation. Its first bytes come with so many `beside`.
+    pub(crate) fn new(usage: &Arc<Usage>, beside: u64) -> Arc<Self> {
+        Self::with(usage, Held { bytes: 0, due: beside, on_probation: true })
     }
 
     /// Charges bytes that are on disk already, over the capacity if need be.
     pub(crate) fn found(usage: &Arc<Usage>, amount: u64) -> Arc<Self> {
         usage.bytes.fetch_add(amount, Relaxed);
-        Self::with(usage, Held { bytes: amount, on_probation: false })
+        Self::with(usage, Held { bytes: amount, due: 0, on_probation: false })
     }
 
     fn with(usage: &Arc<Usage>, held: Held) -> Arc<Self> {
@@ -101,8 +125,10 @@ impl Charge {
     /// Charges bytes to come; whether there is room.
     pub(crate) fn take(&self, amount: u64) -> bool {
         let mut held = lock(&self.held);
+        let amount = amount.saturating_add(held.due);
         let taken = self.usage.take(amount);
         if taken {
+            held.due = 0;
             held.bytes += amount;
             if held.on_probation {
                 self.usage.on_probation.fetch_add(amount, Relaxed);
@@ -146,7 +172,7 @@ mod tests {
     #[test]
     fn a_charge_counts_until_its_last_holder_is_gone() {
         let usage = Usage::new(1000);
-        let charge = Charge::new(&usage);
+        let charge = Charge::new(&usage, 0);
         assert!(charge.take(600) && !charge.take(500));
         charge.give_back(100);
         assert_eq!((usage.bytes(), usage.on_probation()), (500, 500));
@@ -160,10 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_beside_the_first_bytes_is_taken_with_them_or_not_at_all() {
+        let usage = Usage::new(1000);
+        let charge = Charge::new(&usage, 300);
+        assert!(!charge.take(800) && usage.bytes() == 0);
+        assert!(charge.take(500) && charge.take(200) && usage.bytes() == 1000);
+        charge.give_back(700);
+        assert_eq!((usage.bytes(), usage.on_probation()), (300, 300));
+    }
+
+    #[test]
     fn little_is_written_while_it_is_not_known_what_is_there() {
         let usage = Usage::new(3200);
         usage.begin_lending();
-        let charge = Charge::new(&usage);
+        let charge = Charge::new(&usage, 0);
         assert!(charge.take(60) && charge.take(40) && !charge.take(1), "a part of 32");
         let found = Charge::found(&usage, 3200);
         usage.end_lending();

@@ -16,6 +16,8 @@ use futures_util::StreamExt;
 use tempfile::TempDir;
 
 pub(crate) const BLOCK: u64 = 4096;
+/// What a blob of few blocks takes on disk beside them: a page for its meta file, its names.
+pub(crate) const BESIDE: u64 = BLOCK + 320;
 /// Bytes of one ranged read.
 pub(crate) const RANGE: u64 = 4 * BLOCK;
 

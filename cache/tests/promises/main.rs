@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used)]
 
 mod crash_model;
+mod disk_room;
 mod disk_trouble;
 mod eviction;
 mod fill_faults;
