@@ -2,13 +2,14 @@
 //!
 //! A store is small on purpose: read, commit if what was read still holds, follow, lease. What the keys mean is for
 //! the layer above. Three makers pass one suite (`conformance`, feature `testing`): `memory` for tests, [`embedded`]
-//! for a router that is alone, and etcd where several routers share one state.
+//! for a router that is alone, and [`etcd`] where several routers share one state.
 
 mod commit;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod embedded;
 mod error;
+pub mod etcd;
 mod follow;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;

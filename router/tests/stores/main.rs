@@ -4,5 +4,9 @@
 
 mod disks_full;
 mod embedded;
+mod etcd_access;
+mod etcd_faults;
+mod etcd_server;
+mod etcd_suite;
 mod kill_9;
 mod memory;
