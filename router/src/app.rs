@@ -19,6 +19,7 @@ use crate::fleet::Fleet;
 use crate::migration::UnixMillis;
 use crate::reconcile::{Lead, reconcile};
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
+use crate::store::etcd::{EtcdOptionsError, EtcdStore};
 use crate::store::{Commit, Compare, Key, Outcome, Store, StoreError};
 
 /// How long blocking work may go on once the router ends.
@@ -38,6 +39,9 @@ pub enum StartError {
     /// Its store fails.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Its etcd cluster is not told well.
+    #[error(transparent)]
+    Etcd(#[from] EtcdOptionsError),
     /// A token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -65,6 +69,7 @@ impl StartError {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Token(_) => 66,
+            Self::Etcd(_) => 78,
             Self::Serve(_) => 69,
             Self::System(_) => 71,
             Self::File(_) | Self::Open(_) | Self::Store(_) | Self::Backup { .. } | Self::Restore(_) => 74,
@@ -156,6 +161,11 @@ async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {
             let path = path.clone();
             let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&path)).await;
             Ok(Arc::new(opened.map_err(std::io::Error::other)??))
+        }
+        StoreSettings::Etcd(etcd) => {
+            // The settings were checked when they were read.
+            let options = etcd.options().map_err(std::io::Error::other)?;
+            Ok(Arc::new(EtcdStore::new(&options)?))
         }
     }
 }

@@ -8,6 +8,7 @@ use dataproxy_router_api::RegionName;
 use serde::Deserialize;
 
 use crate::api::Role;
+use crate::store::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 
 /// Everything that a router is told at its start.
 #[derive(Clone, Debug, Deserialize)]
@@ -51,12 +52,70 @@ pub enum Store {
         /// The file. Made if absent; its folder has to be there.
         path: PathBuf,
     },
+    /// In an etcd cluster, which any number of routers share.
+    Etcd(Etcd),
+}
+
+/// An etcd cluster.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Etcd {
+    /// The members' client URLs.
+    pub endpoints: Vec<String>,
+    /// What every key begins with.
+    #[serde(default = "usual_prefix")]
+    pub prefix: String,
+    /// Authorities that alone are believed, in PEM; the system's if absent.
+    pub ca_file: Option<PathBuf>,
+    /// The router's certificate, in PEM, with `key_file`, for a cluster that wants one.
+    pub certificate_file: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    pub key_file: Option<PathBuf>,
+    /// The name in the members' certificates, where it is not the endpoint's.
+    pub server_name: Option<String>,
+    /// Whom to be, with `password_file`, where the cluster has users.
+    pub user: Option<String>,
+    /// The file with the user's password.
+    pub password_file: Option<PathBuf>,
+}
+
+fn usual_prefix() -> String {
+    EtcdOptions::PREFIX.to_owned()
+}
+
+impl Etcd {
+    /// As the store takes it.
+    ///
+    /// # Errors
+    /// What belongs together and is only half there.
+    pub fn options(&self) -> Result<EtcdOptions, String> {
+        let both = |names: [&str; 2], given: [bool; 2]| match given {
+            [true, false] => {
+                Err(format!("store.{} is given without store.{}; they go together", names[0], names[1]))
+            }
+            [false, true] => {
+                Err(format!("store.{} is given without store.{}; they go together", names[1], names[0]))
+            }
+            _ => Ok(()),
+        };
+        let identity = self.certificate_file.clone().zip(self.key_file.clone());
+        both(["certificate_file", "key_file"], [self.certificate_file.is_some(), self.key_file.is_some()])?;
+        both(["user", "password_file"], [self.user.is_some(), self.password_file.is_some()])?;
+        let user = self.user.clone().zip(self.password_file.clone());
+        Ok(EtcdOptions {
+            prefix: self.prefix.clone(),
+            tls: EtcdTls { ca_file: self.ca_file.clone(), identity, server_name: self.server_name.clone() },
+            user: user.map(|(name, password_file)| EtcdUser { name, password_file }),
+            ..EtcdOptions::new(self.endpoints.clone())
+        })
+    }
 }
 
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded { path } => write!(f, "embedded, {}", path.display()),
+            Self::Etcd(etcd) => write!(f, "etcd, {} under {}", etcd.endpoints.join(" "), etcd.prefix),
         }
     }
 }
@@ -139,6 +198,9 @@ impl Config {
                 "api.listen is {listen}, which others can reach, and there are no tokens; give at least one under [[tokens]], or listen on a loopback address"
             )));
         }
+        if let Store::Etcd(etcd) = &config.store {
+            etcd.options().map_err(Wrong::Unfit)?;
+        }
         for (at, token) in config.tokens.iter().enumerate() {
             if config.tokens[..at].iter().any(|other| other.name == token.name) {
                 return Err(Wrong::Unfit(format!(
@@ -175,6 +237,18 @@ mod tests {
         let Ok(config) = Config::parse(LEAST) else { panic!("{}", wrong(LEAST)) };
         assert_eq!(config.api.listen.to_string(), "127.0.0.1:7000");
         assert_eq!(config.store.to_string(), "embedded, r.redb");
+    }
+
+    #[test]
+    fn an_etcd_cluster_is_entered_with_both_halves_of_what_it_asks_for_or_with_none() {
+        let least = "region = \"local\"\n[store]\nkind = \"etcd\"\nendpoints = [\"http://127.0.0.1:2379\"]\n";
+        let Ok(config) = Config::parse(least) else { panic!("{}", wrong(least)) };
+        assert_eq!(config.store.to_string(), "etcd, http://127.0.0.1:2379 under /dataproxy/v1/");
+        let half = wrong(&format!("{least}user = \"router\"\n"));
+        assert_eq!(half, "store.user is given without store.password_file; they go together");
+        let half = wrong(&format!("{least}key_file = \"k\"\n"));
+        assert_eq!(half, "store.key_file is given without store.certificate_file; they go together");
+        assert!(wrong(&format!("{least}user_name = \"r\"\n")).contains("unknown field `user_name`"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod app;
 pub mod audit;
 pub mod backup;
 pub mod cli;
+pub mod client;
 pub mod command;
 pub mod config;
 pub mod control;

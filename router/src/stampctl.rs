@@ -1,6 +1,5 @@
 //! The operator's command line: everything that the router's API can do, as tables for people or JSON for programs.
 
-mod client;
 mod follow;
 mod options;
 mod show;
@@ -14,7 +13,7 @@ use clap::error::ErrorKind;
 use http::Method;
 use serde_json::{Value, json};
 
-use client::{Client, ClientError};
+use crate::client::{Client, ClientError, ClientOptions};
 use options::{Migration, Node, Options, Output, Registry, Stamp, Verb};
 
 /// It did what was asked.
@@ -74,7 +73,12 @@ impl CommandError {
 
 /// The conductor: each verb is one request, or one that is followed.
 async fn run(options: &Options) -> Result<(), CommandError> {
-    let client = Client::new(options)?;
+    let client = Client::new(&ClientOptions {
+        router: options.router.clone(),
+        token_file: options.token_file.clone(),
+        ca_file: options.ca_file.clone(),
+        actor: std::env::var("USER").unwrap_or_else(|_| "somebody".into()),
+    })?;
     let (read, changed) =
         (Show { client: &client, output: options.output }, Change { client: &client, options });
     match &options.verb {

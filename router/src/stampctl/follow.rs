@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::client::{Client, ClientError};
 use super::options::Output;
 use super::{CommandError, show};
+use crate::client::{Client, ClientError};
 
 /// Time between two looks.
 const EVERY: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! The way to the router: one request, one JSON answer.
+//! The way to a router: one request, one JSON answer. What stampctl and `region` ask through.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,7 +16,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::Value;
 
-use super::options::Options;
 use crate::api::ErrorBody;
 
 /// Longest wait for an answer.
@@ -24,31 +23,71 @@ const TIME_LIMIT: Duration = Duration::from_secs(15);
 /// Largest answer, in bytes.
 const ANSWER_BYTES: usize = 256 << 20;
 
+/// Where a router is, and who asks.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    /// Its API, such as `http://127.0.0.1:7000`.
+    pub router: String,
+    /// File with the token to show.
+    pub token_file: Option<PathBuf>,
+    /// File with the certificates of the authorities to believe, in PEM, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Who asks, for the audit of a router without tokens.
+    pub actor: String,
+}
+
 /// A request that did not get what it asked for.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClientError {
+pub enum ClientError {
     /// The URL is none.
-    #[error("--router {0:?} is no URL; http://127.0.0.1:7000 is one")]
+    #[error("the router {0:?} is no URL; http://127.0.0.1:7000 is one")]
     Url(String),
     /// A file cannot be read.
     #[error("{}: {what}", path.display())]
-    File { path: PathBuf, what: String },
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
     /// Nobody answers.
     #[error("the router at {router} cannot be asked: {why}")]
-    Unreachable { router: String, why: String },
+    Unreachable {
+        /// The router.
+        router: String,
+        /// Why.
+        why: String,
+    },
     /// It answers with something else than JSON.
     #[error("what answers at {router} is no router: {status}, {what}")]
-    NoRouter { router: String, status: StatusCode, what: String },
+    NoRouter {
+        /// What was asked.
+        router: String,
+        /// The answer's status.
+        status: StatusCode,
+        /// The beginning of the answer.
+        what: String,
+    },
     /// A rule is against it.
     #[error("refused ({rule}): {message}")]
-    Refused { rule: String, message: String },
+    Refused {
+        /// The rule.
+        rule: String,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
     /// The router failed.
     #[error("the router failed ({rule}): {message}")]
-    Failed { rule: String, message: String },
+    Failed {
+        /// What kind of failure, as a stable word.
+        rule: String,
+        /// What failed.
+        message: String,
+    },
 }
 
 /// A client of one router.
-pub(super) struct Client {
+pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     router: String,
     token: Option<String>,
@@ -62,7 +101,11 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    pub(super) fn new(options: &Options) -> Result<Self, ClientError> {
+    /// A client of the router that `options` name. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Url`], [`ClientError::File`]
+    pub fn new(options: &ClientOptions) -> Result<Self, ClientError> {
         let router = options.router.trim_end_matches('/').to_owned();
         let parsed: Option<Uri> = router.parse().ok();
         let whole = parsed.is_some_and(|uri| {
@@ -105,20 +148,22 @@ impl Client {
             .enable_http1()
             .build();
         let pool = Pool::builder(TokioExecutor::new()).build(connector);
-        let actor = std::env::var("USER").unwrap_or_else(|_| "somebody".into());
-        Ok(Self { pool, router, token, actor })
+        Ok(Self { pool, router, token, actor: options.actor.clone() })
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+    /// What there is at a path.
+    ///
+    /// # Errors
+    /// [`ClientError`]
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.send(Method::GET, path, None).await
     }
 
-    pub(super) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Value>,
-    ) -> Result<Value, ClientError> {
+    /// One request. Dropping it leaves undecided whether the router has carried it out.
+    ///
+    /// # Errors
+    /// [`ClientError`]; after [`ClientError::Refused`] nothing was changed.
+    pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, ClientError> {
         let unreachable = |why: String| ClientError::Unreachable { router: self.router.clone(), why };
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.router));
         request = request.header("dataproxy-actor", &self.actor);
