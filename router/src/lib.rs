@@ -17,6 +17,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod fleet;
+pub mod leader;
 pub mod migration;
 pub mod publish;
 pub mod reconcile;
