@@ -16,6 +16,7 @@ pub mod client;
 pub mod command;
 pub mod config;
 pub mod control;
+pub mod dns;
 pub mod fleet;
 pub mod leader;
 pub mod migration;
