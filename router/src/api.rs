@@ -21,7 +21,6 @@ use crate::control::Control;
 use crate::fleet::Fleet;
 use crate::migration::UnixMillis;
 use crate::reconcile::Lead;
-use crate::store::Compare;
 
 pub use answer::{Changed, ErrorBody};
 pub use auth::{Role, TokenError, Tokens};
@@ -42,12 +41,6 @@ pub struct Context {
     pub clock: fn() -> UnixMillis,
     /// What the store is, for people.
     pub store: Arc<str>,
-}
-
-impl Context {
-    fn fence(&self) -> Option<Compare> {
-        self.lead.borrow().clone()
-    }
 }
 
 /// Every path, and who answers it.

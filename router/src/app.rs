@@ -7,7 +7,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -15,17 +14,18 @@ use crate::api::{self, Context, ServeError, TokenError, Tokens};
 use crate::backup::{self, Backup, RestoreError};
 use crate::config::{Config, Store as StoreSettings};
 use crate::control::{Control, OpenError};
+use crate::dns::{Bounds, DnsServer};
 use crate::fleet::Fleet;
+use crate::leader::{Candidate, Term};
 use crate::migration::UnixMillis;
-use crate::reconcile::{Lead, reconcile};
+use crate::naming;
+use crate::reconcile::reconcile;
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
-use crate::store::{Commit, Compare, Key, Outcome, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// How long blocking work may go on once the router ends.
 const BLOCKING: Duration = Duration::from_millis(500);
-/// Whose fence every write of a leader compares.
-const LEADER: &str = "leader";
 
 /// Why a router does not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,9 @@ pub enum StartError {
     /// A backup cannot be restored.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// DNS cannot listen.
+    #[error("{0}; `dns.listen` moves it")]
+    Dns(std::io::Error),
     /// The system gives no thread or signal.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -70,7 +73,7 @@ impl StartError {
         ExitCode::from(match self {
             Self::Token(_) => 66,
             Self::Etcd(_) => 78,
-            Self::Serve(_) => 69,
+            Self::Serve(_) | Self::Dns(_) => 69,
             Self::System(_) => 71,
             Self::File(_) | Self::Open(_) | Self::Store(_) | Self::Backup { .. } | Self::Restore(_) => 74,
         })
@@ -117,6 +120,10 @@ async fn run(config: Config) -> Result<(), StartError> {
     }
     let address = config.api.listen;
     let listener = TcpListener::bind(address).await.map_err(|error| ServeError { address, error })?;
+    let dns = match &config.dns {
+        Some(dns) => Some(DnsServer::bind(&dns.listen, Bounds::default()).await.map_err(StartError::Dns)?),
+        None => None,
+    };
     let store = open(&config.store).await?;
     let control = Control::open(Arc::clone(&store), config.region.clone()).await?;
     let fleet = Arc::<Fleet>::default();
@@ -124,8 +131,12 @@ async fn run(config: Config) -> Result<(), StartError> {
     let mut parts = JoinSet::new();
     let following = Arc::clone(&control);
     parts.spawn(async move { following.follow().await });
-    let (leading, lead) = lead_alone(store.as_ref()).await?;
+    let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
+    let lead = candidate.standing();
     parts.spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), wall_clock));
+    if let Some((settings, server)) = config.dns.clone().zip(dns) {
+        parts.spawn(naming::name(Arc::clone(&control), settings, server));
+    }
     let context = Context {
         control: Arc::clone(&control),
         fleet,
@@ -138,6 +149,7 @@ async fn run(config: Config) -> Result<(), StartError> {
     tracing::info!(
         region = %config.region,
         api = %address,
+        dns = ?config.dns.as_ref().map(|dns| &dns.listen),
         store = %config.store,
         revision = %control.state().revision(),
         version = env!("CARGO_PKG_VERSION"),
@@ -151,7 +163,7 @@ async fn run(config: Config) -> Result<(), StartError> {
     end.cancel();
     let _ = serving.await;
     parts.shutdown().await;
-    drop(leading);
+    candidate.resign().await;
     Ok(())
 }
 
@@ -168,12 +180,4 @@ async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {
             Ok(Arc::new(EtcdStore::new(&options)?))
         }
     }
-}
-
-/// Leads alone: nobody else has the file open. The fence is the write that says so, as with many routers.
-async fn lead_alone(store: &dyn Store) -> Result<(watch::Sender<Option<Compare>>, Lead), StartError> {
-    let key = Key::new(LEADER);
-    let mark = Commit::new().put(key.clone(), format!("{{\"pid\":{}}}", std::process::id()));
-    let (Outcome::Committed { revision } | Outcome::Conflict { revision }) = store.commit(&mark).await?;
-    Ok(watch::channel(Some(Compare::Version { key, is: revision })))
 }

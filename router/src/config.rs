@@ -8,12 +8,16 @@ use dataproxy_router_api::RegionName;
 use serde::Deserialize;
 
 use crate::api::Role;
+use crate::dns::{Zone, ZoneSettings};
 use crate::store::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 
 /// Everything that a router is told at its start.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The router's name, by which others show who leads.
+    #[serde(default = "usual_name")]
+    pub name: String,
     /// The region. A router serves one.
     pub region: RegionName,
     /// The API.
@@ -24,9 +28,30 @@ pub struct Config {
     /// Who may use the API. Everybody as an administrator if there are none, which only loopback addresses allow.
     #[serde(default)]
     pub tokens: Vec<Token>,
+    /// DNS, if this router answers it or says what is to be answered.
+    #[serde(default)]
+    pub dns: Option<Dns>,
     /// What is logged.
     #[serde(default)]
     pub log: Log,
+}
+
+fn usual_name() -> String {
+    "router".to_owned()
+}
+
+/// DNS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dns {
+    /// Where it listens, for UDP and TCP alike. Nowhere if empty.
+    #[serde(default)]
+    pub listen: Vec<SocketAddr>,
+    /// The zone: its name, and how long its answers are valid.
+    pub zone: ZoneSettings,
+    /// The file that the zone's record sets are written to, for another server to answer from.
+    #[serde(default)]
+    pub record_sets: Option<PathBuf>,
 }
 
 /// The API.
@@ -198,6 +223,9 @@ impl Config {
                 "api.listen is {listen}, which others can reach, and there are no tokens; give at least one under [[tokens]], or listen on a loopback address"
             )));
         }
+        if let Some(dns) = &config.dns {
+            Zone::new(&dns.zone).map_err(|error| Wrong::Unfit(format!("dns: {error}")))?;
+        }
         if let Store::Etcd(etcd) = &config.store {
             etcd.options().map_err(Wrong::Unfit)?;
         }
@@ -259,6 +287,18 @@ mod tests {
         assert!(Config::parse(&format!("{open}{token}")).is_ok());
         let twice = format!("{LEAST}{token}{token}");
         assert!(wrong(&twice).contains("ada is named twice"));
+    }
+
+    #[test]
+    fn a_zone_is_said_in_the_section_of_dns() {
+        let dns =
+            "[dns]\nlisten = [\"127.0.0.1:5353\"]\n[dns.zone]\nname = \"registry.test\"\nttl_seconds = 3\n";
+        let Ok(config) = Config::parse(&format!("{LEAST}{dns}")) else { panic!() };
+        assert_eq!(config.dns.map(|dns| dns.zone.ttl_seconds), Some(3));
+        let bad = wrong(&format!("{LEAST}[dns.zone]\nname = \"a b\"\n"));
+        assert!(bad.contains("dns: the zone \"a b\" is not valid"), "{bad}");
+        let odd = wrong(&format!("{LEAST}{dns}ttl = 3\n"));
+        assert!(odd.contains("ttl"), "{odd}");
     }
 
     #[test]

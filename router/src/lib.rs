@@ -20,6 +20,7 @@ pub mod dns;
 pub mod fleet;
 pub mod leader;
 pub mod migration;
+pub mod naming;
 pub mod publish;
 pub mod reconcile;
 pub mod record;

@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use crate::command::{Command, Occasion, Verb};
 use crate::control::{Control, ControlError};
 use crate::fleet::{Fleet, SILENCE};
+use crate::leader::{LEADER, Standing};
 use crate::migration::{Progress, UnixMillis, progress};
 use crate::state::State;
-use crate::store::Compare;
+use crate::store::{Compare, Key};
 
 /// Longest time between two passes.
 const EVERY: Duration = Duration::from_millis(250);
@@ -24,16 +25,26 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long a router that has just begun to lead waits before it believes that a node which it has not heard is gone.
 const HEARING: Duration = Duration::from_secs(10);
 
-/// The fence of a router for as long as it leads.
-pub type Lead = watch::Receiver<Option<Compare>>;
+/// What this router is to the others, and its fence for as long as it leads.
+pub type Lead = watch::Receiver<Standing>;
+
+/// What every write of a leader compares; none if this router does not lead.
+pub(crate) fn fence(standing: &Standing) -> Option<Compare> {
+    match standing {
+        Standing::Following { .. } => None,
+        Standing::Leading(fence) => Some(Compare::Version { key: Key::new(LEADER), is: fence.revision() }),
+    }
+}
 
 /// Does what is due whenever this router leads. Runs until it is dropped, which may be at any point.
 pub async fn reconcile(control: Arc<Control>, fleet: Arc<Fleet>, mut lead: Lead, clock: fn() -> UnixMillis) {
     let mut revisions = control.revisions();
     loop {
-        let Ok(fence) = lead.wait_for(Option::is_some).await.map(|fence| fence.clone()) else { return };
+        let leads = |standing: &Standing| matches!(standing, Standing::Leading(_));
+        let Ok(term) = lead.wait_for(leads).await.map(|standing| standing.clone()) else { return };
+        let fence = fence(&term);
         let mut pass = Pass { since: Instant::now(), swept: None };
-        while *lead.borrow_and_update() == fence {
+        while *lead.borrow_and_update() == term {
             let due = pass.due(&control.state(), &fleet, Instant::now(), clock());
             for command in due {
                 carry_out(&control, &command, fence.as_ref(), clock()).await;

@@ -12,6 +12,7 @@ use super::Context;
 use super::answer::{Failed, Named, Query};
 use super::auth::{Access, Role};
 use crate::audit::{Excerpt, of_day};
+use crate::leader::Standing;
 use crate::migration::UnixMillis;
 use crate::view::{self, MigrationView, NodeView, RegistryView, StampView};
 
@@ -27,11 +28,16 @@ pub(super) async fn readyz(State(context): State<Context>) -> Json<Value> {
 pub(super) async fn status(State(context): State<Context>, access: Access) -> Result<Json<Value>, Failed> {
     access.needs(Role::Viewer)?;
     let state = context.control.state();
+    let (leads, leader) = match &*context.lead.borrow() {
+        Standing::Leading(_) => (true, None),
+        Standing::Following { leader } => (false, leader.clone()),
+    };
     Ok(Json(json!({
         "region": state.region(),
         "version": env!("CARGO_PKG_VERSION"),
         "revision": state.revision(),
-        "leads": context.fence().is_some(),
+        "leads": leads,
+        "leader": leader,
         "store": &*context.store,
         "stamps": state.stamps().count(),
         "nodes": state.nodes().count(),

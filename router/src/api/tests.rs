@@ -10,10 +10,10 @@ use dataproxy_router_api::{
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::*;
+use crate::leader::{Candidate, Standing, Term};
 use crate::reconcile::reconcile;
 use crate::store::memory::MemoryStore;
 
@@ -28,6 +28,7 @@ fn clock() -> UnixMillis {
 struct Api {
     context: Context,
     token: Option<String>,
+    _candidate: Candidate,
 }
 
 impl Api {
@@ -36,13 +37,13 @@ impl Api {
         let following = Arc::clone(&control);
         tokio::spawn(async move { following.follow().await });
         let fleet = Arc::<Fleet>::default();
-        let fence = Compare::Absent { key: crate::store::Key::new("no-other-leader") };
-        let (sender, lead) = watch::channel(Some(fence));
+        let candidate = Candidate::stand(Arc::clone(control.store()), "one".into(), Term::default());
+        let mut lead = candidate.standing();
         tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), clock));
-        tokio::spawn(async move { sender.closed().await });
+        lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
         let context = Context { control, fleet, tokens, lead, clock, store: "memory".into() };
-        Self { context, token: None }
+        Self { context, token: None, _candidate: candidate }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {

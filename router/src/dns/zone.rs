@@ -14,7 +14,7 @@ const LONGEST_ZONE: usize = 100;
 #[serde(deny_unknown_fields)]
 pub struct ZoneSettings {
     /// The domain, such as `registry.example`.
-    pub zone: String,
+    pub name: String,
     /// How long a positive answer is valid, in seconds. 5 unless set.
     #[serde(default = "default_ttl")]
     pub ttl_seconds: u32,
@@ -36,9 +36,9 @@ fn default_negative_ttl() -> u32 {
 
 impl ZoneSettings {
     /// The usual settings of a zone.
-    pub fn new(zone: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>) -> Self {
         Self {
-            zone: zone.into(),
+            name: name.into(),
             ttl_seconds: default_ttl(),
             negative_ttl_seconds: default_negative_ttl(),
             name_servers: Vec::new(),
@@ -91,9 +91,9 @@ impl Zone {
     /// # Errors
     /// [`ZoneError`]
     pub fn new(settings: &ZoneSettings) -> Result<Self, ZoneError> {
-        let text = settings.zone.trim_end_matches('.').to_ascii_lowercase();
+        let text = settings.name.trim_end_matches('.').to_ascii_lowercase();
         let name = host(&text).filter(|_| text.len() <= LONGEST_ZONE);
-        let name = name.ok_or_else(|| ZoneError::Zone(settings.zone.clone()))?;
+        let name = name.ok_or_else(|| ZoneError::Zone(settings.name.clone()))?;
         for ttl in [settings.ttl_seconds, settings.negative_ttl_seconds] {
             if ttl > 86_400 {
                 return Err(ZoneError::Ttl(Duration::from_secs(ttl.into())));
@@ -110,7 +110,7 @@ impl Zone {
         }
         if servers.is_empty() {
             let first = host(&format!("ns1.dns.{text}"));
-            servers.push((first.ok_or_else(|| ZoneError::Zone(settings.zone.clone()))?, Vec::new()));
+            servers.push((first.ok_or_else(|| ZoneError::Zone(settings.name.clone()))?, Vec::new()));
         }
         Ok(Self { name, ttl: settings.ttl_seconds, negative_ttl: settings.negative_ttl_seconds, servers })
     }
