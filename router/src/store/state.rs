@@ -177,6 +177,7 @@ impl State {
     }
 
     /// When a lease ends, if nobody keeps it alive; `None` if it has ended.
+    #[cfg(any(test, feature = "testing"))]
     pub(super) fn ends(&self, id: LeaseId) -> Option<Instant> {
         self.leases.get(&id).map(|held| held.ends)
     }
