@@ -11,13 +11,14 @@ use metrics::{Gauge, counter, gauge};
 use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
-use crate::connection::{self, Bounds, FIRST_REQUEST, Protocol};
-use crate::lifecycle::Lifecycle;
+use crate::connection::{self, Bounds, End, FIRST_REQUEST, Protocol};
+use crate::connections::{Connections, Entry};
+use crate::lifecycle::{Lifecycle, State};
 use crate::peer::Peer;
 use crate::turns::Turns;
 
@@ -89,7 +90,10 @@ pub struct Acceptor<H> {
     http2: bool,
     life: Lifecycle,
     slots: Arc<Semaphore>,
-    connections: TaskTracker,
+    tasks: TaskTracker,
+    table: Arc<Connections>,
+    /// Whether connections are left to wait in the kernel's queue.
+    held: watch::Sender<bool>,
 }
 
 impl<H, F> Acceptor<H>
@@ -97,16 +101,26 @@ where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    /// An acceptor that keeps at most `max_connections` open.
+    /// An acceptor that keeps at most `max_connections` open, and each in the table.
     pub fn new(
         handler: H,
         bounds: Bounds,
         max_connections: usize,
         http2: bool,
         life: Lifecycle,
+        table: Arc<Connections>,
     ) -> Arc<Self> {
         let slots = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
-        Arc::new(Self { handler, bounds, http2, life, slots, connections: TaskTracker::new() })
+        Arc::new(Self {
+            handler,
+            bounds,
+            http2,
+            life,
+            slots,
+            tasks: TaskTracker::new(),
+            table,
+            held: watch::Sender::new(false),
+        })
     }
 
     /// Accepts until it is dropped, which closes the listener and leaves accepted connections running.
@@ -115,14 +129,21 @@ where
     /// others wait in the kernel's queue instead of being refused. A listener that nobody connects to takes none.
     pub async fn accept(self: Arc<Self>, listener: TcpListener, speaks: Speaks) {
         let mut pause = Pause::default();
+        let mut held = self.held.subscribe();
         loop {
-            match listener.accept().await {
+            // Its sender is `self`'s own.
+            let _ = held.wait_for(|held| !held).await;
+            let accepted = tokio::select! {
+                _ = held.changed() => continue,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
                 Ok((stream, addr)) => {
                     pause = Pause::default();
                     let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
                     let (acceptor, speaks) = (Arc::clone(&self), speaks.clone());
-                    self.connections
-                        .spawn(async move { acceptor.connection(stream, addr, speaks, slot).await });
+                    self.life.arrived();
+                    self.tasks.spawn(async move { acceptor.connection(stream, addr, speaks, slot).await });
                 }
                 Err(error) => pause.after(&error).await,
             }
@@ -131,8 +152,18 @@ where
 
     /// Resolves once no connection is open.
     pub async fn empty(&self) {
-        self.connections.close();
-        self.connections.wait().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Leaves new connections to wait in the kernel's queue, or takes them again.
+    pub fn hold(&self, held: bool) {
+        self.held.send_replace(held);
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> usize {
+        self.tasks.len()
     }
 
     async fn connection(
@@ -147,17 +178,18 @@ where
             Speaks::Tls(_) => "tls",
         };
         counter!("dataproxy_connections_total", "listener" => listener).increment(1);
+        let entry = self.table.enter(addr);
         let _open = Open::count(gauge!("dataproxy_connections_open", "listener" => listener));
         let _ = stream.set_nodelay(true);
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_MS);
         match speaks {
-            Speaks::Plain => self.plain(stream, addr).await,
-            Speaks::Tls(config) => self.tls(stream, addr, config).await,
+            Speaks::Plain => self.plain(stream, addr, &entry).await,
+            Speaks::Tls(config) => self.tls(stream, addr, config, &entry).await,
         }
         drop(slot);
     }
 
-    async fn plain(&self, mut stream: TcpStream, addr: SocketAddr) {
+    async fn plain(&self, mut stream: TcpStream, addr: SocketAddr, entry: &Entry) {
         let mut first = [0; HTTP2_PREFACE.len()];
         let peeked = tokio::select! {
             peeked = stream.peek(&mut first) => Some(peeked),
@@ -166,19 +198,19 @@ where
         let seen = match peeked {
             Some(Ok(length)) => first.get(..length).unwrap_or_default(),
             Some(Err(_)) => return,
-            None => return connection::close(stream, &self.life).await,
+            None => return connection::close(stream, addr, &self.life, End::Whole).await,
         };
         if seen.first() == Some(&TLS_HANDSHAKE) {
             // docker tries TLS first and waits ten seconds for a server that says nothing to its hello.
             counter!("dataproxy_tls_hello_on_plain_total").increment(1);
             let _ = stream.write_all(PLAIN_HTTP).await;
-            return connection::close(stream, &self.life).await;
+            return connection::close(stream, addr, &self.life, End::Whole).await;
         }
         let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-        self.serve(stream, protocol, Peer { addr, tls: false, resumed: false }).await;
+        self.serve(stream, protocol, Peer { addr, tls: false, resumed: false }, entry).await;
     }
 
-    async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>) {
+    async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>, entry: &Entry) {
         let shaken = tokio::select! {
             shaken = TlsAcceptor::from(config).accept(&mut stream) => Some(shaken),
             () = self.patience() => None,
@@ -189,30 +221,41 @@ where
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-                return self.serve(stream, protocol, Peer { addr, tls: true, resumed }).await;
+                return self.serve(stream, protocol, Peer { addr, tls: true, resumed }, entry).await;
             }
             Some(Err(error)) => error.to_string(),
             None => "not done in time".to_owned(),
         };
         counter!("dataproxy_tls_handshake_failures_total").increment(1);
         tracing::debug!(peer = %addr, reason, "TLS handshake failed");
-        connection::close(stream, &self.life).await;
+        connection::close(stream, addr, &self.life, End::Whole).await;
     }
 
-    /// Resolves once a connection has had the time that it has before its first request: little in a drain.
+    /// Resolves once a connection has had the time that it has before its first request: in a drain that of one without a
+    /// request, and little while responses are cut.
     async fn patience(&self) {
+        let leaving = async {
+            self.life.reaches(State::Draining).await;
+            let idle = self.life.leaving().map_or(FIRST_REQUEST, |leaving| leaving.idle);
+            tokio::time::sleep(idle).await;
+        };
+        let cutting = async {
+            self.life.reaches(State::Cutting).await;
+            tokio::time::sleep(FIRST_REQUEST).await;
+        };
         tokio::select! {
             () = tokio::time::sleep(self.bounds.first_byte_timeout) => {}
-            () = async { self.life.draining().await; tokio::time::sleep(FIRST_REQUEST).await } => {}
+            () = leaving => {}
+            () = cutting => {}
         }
     }
 
-    async fn serve<I>(&self, io: I, protocol: Protocol, peer: Peer)
+    async fn serve<I>(&self, io: I, protocol: Protocol, peer: Peer, entry: &Entry)
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        let io = Turns::new(io, self.bounds.write_quantum_bytes);
-        connection::serve(io, protocol, peer, &self.handler, &self.bounds, &self.life).await;
+        let io = Turns::new(io, self.bounds.write_quantum_bytes, Arc::clone(&entry.connection));
+        connection::serve(io, protocol, peer, &self.handler, &self.bounds, &self.life, entry).await;
     }
 }
 

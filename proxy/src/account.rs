@@ -13,6 +13,7 @@ use dataproxy_router_api::{Epoch, NodeName, RegistryName, StampName};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request};
 use tokio::time::Instant;
 
+use crate::connections::{Exchange, Subject};
 use crate::identify::{Identified, NamedBy};
 use crate::name::Repository;
 use crate::peer::Peer;
@@ -36,6 +37,8 @@ pub enum End {
     Complete,
     /// The client went away before.
     Aborted,
+    /// The node cut it as it ended itself; the client goes on elsewhere.
+    Cut,
     /// The content failed in the middle; the connection ended short of the announced length.
     Failed,
 }
@@ -46,6 +49,7 @@ impl End {
         match self {
             Self::Complete => "complete",
             Self::Aborted => "aborted",
+            Self::Cut => "cut",
             Self::Failed => "failed",
         }
     }
@@ -114,6 +118,8 @@ pub struct Record {
     pub version: http::Version,
     /// The client's `User-Agent`, cut to 256 characters.
     pub user_agent: Option<String>,
+    /// The connection's own view of the request, where it came on one.
+    exchange: Option<Arc<Exchange>>,
 }
 
 /// Who wants to see every record, besides the log and the metrics. Called on drop: it must be quick.
@@ -162,6 +168,7 @@ impl Account {
             tls_resumed: peer.is_some_and(|peer| peer.resumed),
             version: parts.version,
             user_agent: text(&parts.headers, header::USER_AGENT, 256),
+            exchange: parts.extensions.get::<Arc<Exchange>>().cloned(),
         });
         Self { record, started: Instant::now(), observer }
     }
@@ -193,6 +200,13 @@ impl Account {
         self.record.named_by = Some(identified.named_by);
         if identified.named_by == NamedBy::Namespace {
             self.record.namespace.clone_from(&request.namespace);
+        }
+        if let Some(exchange) = &self.record.exchange {
+            exchange.is_about(Subject {
+                registry: identified.binding.registry.clone(),
+                repository: identified.repository.clone(),
+                reference: self.record.reference.clone(),
+            });
         }
     }
 
@@ -259,6 +273,11 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.record.total = self.started.elapsed();
+        if self.record.end == End::Aborted
+            && self.record.exchange.as_ref().is_some_and(|exchange| exchange.was_cut())
+        {
+            self.record.end = End::Cut;
+        }
         tell::log(&self.record);
         tell::count(&self.record);
         if let Some(observer) = &self.observer {

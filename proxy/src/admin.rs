@@ -12,12 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use dataproxy_router_api::{NodeName, RegionName, Role, StampName};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bindings::file::BindingsFile;
@@ -25,26 +20,13 @@ use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::Registry;
 use crate::tls::Certificate;
 
+mod listener;
+
+use listener::Bounds;
+pub use listener::Listener;
+
 /// Time between two moves of histograms' samples into their buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
-
-/// Connections served at a time.
-const CONNECTIONS: usize = 64;
-/// Time to a request's headers, from the connection's start or the response before; and for a reader that stalls.
-const HEADERS: Duration = Duration::from_secs(10);
-/// Size of a request's line and headers, in bytes.
-const HEADER_BYTES: usize = 16 << 10;
-/// Headers of a request.
-const HEADER_COUNT: usize = 64;
-/// Wait after an accept that failed: out of descriptors, trying at once only spins.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// What the listener's clients may take of the node.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    connections: usize,
-    headers: Duration,
-}
 
 /// Who the node is.
 #[derive(Clone, Debug)]
@@ -84,25 +66,46 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves on a bound listener from a thread of its own.
+    /// Serves on a bound listener, and control on its own where there is one, from a thread of its own.
     ///
     /// # Errors
     /// The system gives no thread or runtime.
-    pub fn start(listener: TcpListener, view: View) -> std::io::Result<Self> {
-        Self::bounded(listener, view, Bounds { connections: CONNECTIONS, headers: HEADERS })
+    pub fn start(
+        listener: TcpListener,
+        view: View,
+        control: Option<(Listener, Router)>,
+    ) -> std::io::Result<Self> {
+        Self::bounded(listener, view, control, Bounds::default())
     }
 
-    fn bounded(listener: TcpListener, view: View, bounds: Bounds) -> std::io::Result<Self> {
-        listener.set_nonblocking(true)?;
+    fn bounded(
+        listener: TcpListener,
+        view: View,
+        control: Option<(Listener, Router)>,
+        bounds: Bounds,
+    ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let end = CancellationToken::new();
         let ended = end.clone();
+        let metrics = view.metrics.clone();
+        let served: Vec<_> = [(Listener::Tcp(listener), router(view))].into_iter().chain(control).collect();
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(move || {
             runtime.block_on(async {
+                let upkeep = async {
+                    loop {
+                        tokio::time::sleep(UPKEEP).await;
+                        metrics.upkeep();
+                    }
+                };
+                let served = served.into_iter().map(|(listener, router)| async move {
+                    match listener.open() {
+                        Ok(open) => open.serve(router, bounds).await,
+                        Err(error) => tracing::error!(%error, "the admin listener ended"),
+                    }
+                });
                 tokio::select! {
-                    served = serve(listener, view, bounds) => if let Err(error) = served {
-                        tracing::error!(%error, "the admin listener ended");
-                    },
+                    _ = futures_util::future::join_all(served) => {}
+                    () = upkeep => {}
                     () = ended.cancelled() => {}
                 }
             });
@@ -117,53 +120,6 @@ impl Drop for Admin {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-    }
-}
-
-async fn serve(listener: TcpListener, view: View, bounds: Bounds) -> std::io::Result<()> {
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let metrics = view.metrics.clone();
-    let upkeep = async move {
-        loop {
-            tokio::time::sleep(UPKEEP).await;
-            metrics.upkeep();
-        }
-    };
-    tokio::select! {
-        () = accept(listener, router(view), bounds) => Ok(()),
-        () = upkeep => Ok(()),
-    }
-}
-
-/// Serves as many connections as `bounds` lets, until it is dropped; the next ones wait in the kernel's queue.
-async fn accept(listener: tokio::net::TcpListener, router: Router, bounds: Bounds) {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
-    let mut connections = JoinSet::new();
-    loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::debug!(%error, "the admin listener cannot accept; trying again");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        while connections.try_join_next().is_some() {}
-        // A reader that stalls inside a response ends with its connection.
-        let stall = u32::try_from(bounds.headers.as_millis()).unwrap_or(u32::MAX);
-        let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, stall);
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(bounds.headers)
-            .max_headers(HEADER_COUNT)
-            .max_buf_size(HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        connections.spawn(async move {
-            // What a client does wrong is its own to see.
-            let _ = connection.await;
-            drop(slot);
-        });
     }
 }
 
@@ -187,7 +143,7 @@ fn router(view: View) -> Router {
         .with_state(view)
 }
 
-fn error(status: StatusCode, message: &str) -> Response {
+pub(crate) fn error(status: StatusCode, message: &str) -> Response {
     (status, Json(json!({"error": message}))).into_response()
 }
 

@@ -1,6 +1,7 @@
 //! A whole node: every socket is bound before any work begins, pulls are served once all is open, and the
 //! process ends when the last one has ended.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,19 +10,22 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::accept::{Acceptor, Speaks, bind};
-use crate::admin::{Admin, Identity, View};
+use crate::admin::{Admin, Identity, Listener, View};
 use crate::bindings::file::BindingsFile;
 use crate::body::Body;
 use crate::config::{BindingsSource, Config, Listen};
 use crate::connection::Bounds;
+use crate::connections::Connections;
+use crate::control::{self, Controlled};
+use crate::drain_file::DrainFile;
 use crate::exit::{Exit, Failure};
 use crate::front::Front;
-use crate::lifecycle::{Lifecycle, State};
+use crate::lifecycle::Lifecycle;
 use crate::metrics::{self, Registry};
+use crate::passed::{self, Passed};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
 use crate::reach;
@@ -31,23 +35,25 @@ use crate::stamp::{self, StampCache, StampParts};
 use crate::store::guard::{self, Guard};
 
 mod check;
+mod live;
 mod open;
 
 pub use check::{check, reach};
+use live::{Signals, leave, live, lulls};
 
-/// How long a connection may take to end once it is cut.
-const CUT_WINDOW: Duration = Duration::from_secs(5);
 /// Tasks that run before sockets are looked at again. Each may write a quantum first, so that the runtime's own default of
 /// 61 makes new requests wait for as many MiB.
 const EVENT_INTERVAL: u32 = 16;
 /// How long blocking work may go on once the node is empty: a stalled file system must not keep it alive.
 const BLOCKING_WINDOW: Duration = Duration::from_millis(100);
 
-/// Runs a node until SIGTERM or SIGINT, then lets running pulls end.
+/// Runs a node until it is asked to end, then lets running pulls end as `docs/operations.md` says.
 ///
 /// # Errors
 /// [`Failure`]: what kept it from starting.
 pub fn serve(config: Config) -> Result<Exit, Failure> {
+    // Before there is a second thread: it changes the environment.
+    let passed = Passed::from_env(&config).map_err(|error| Failure::new(Exit::Listen, error))?;
     let max_fds = process::raise_descriptor_limit();
     let registry = metrics::install(max_fds).map_err(|error| Failure::new(Exit::System, error))?;
     metrics::show_zeroes();
@@ -58,7 +64,7 @@ pub fn serve(config: Config) -> Result<Exit, Failure> {
     }
     let runtime = runtime.enable_all().thread_name("serve").build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::System, error))?;
-    let done = runtime.block_on(run(config, registry));
+    let done = runtime.block_on(run(config, registry, passed));
     runtime.shutdown_timeout(BLOCKING_WINDOW);
     done
 }
@@ -82,21 +88,22 @@ impl Serving {
     }
 }
 
-async fn run(config: Config, registry: Registry) -> Result<Exit, Failure> {
-    let life = Lifecycle::default();
-    let mut end = Signals::listen(&life)?;
-    let sockets = Sockets::bind(&config)?;
+async fn run(config: Config, registry: Registry, passed: Passed) -> Result<Exit, Failure> {
+    let life = Lifecycle::new(config.drain.timers());
+    let mut signals = Signals::listen(&life, config.drain.deadline)?;
+    let is_shared = passed.serves_pulls();
+    let sockets = Sockets::bind(&config, passed)?;
     let mut background = JoinSet::new();
     // A large cache takes its time to open, and so may nodes to be looked at; nothing is served yet that could be cut.
     let started = tokio::select! {
         started = start(&config, &life, registry, sockets, &mut background) => started?,
-        () = end.next() => {
+        () = signals.end(&life) => {
             tracing::info!("asked to end while starting");
             return Ok(Exit::Done);
         }
     };
     let Started { admin, acceptor, mut accepting } = started;
-    life.advance(State::Ready);
+    life.opened();
     tracing::info!(
         node = %config.node.name,
         pull = ?config.listen.pull,
@@ -105,23 +112,16 @@ async fn run(config: Config, registry: Registry) -> Result<Exit, Failure> {
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
-
-    end.next().await;
-    life.advance(State::Draining);
-    let exit = tokio::select! {
-        () = acceptor.empty() => Exit::Done,
-        () = tokio::time::sleep(config.drain.deadline) => Exit::Cut,
-        () = end.next() => Exit::Cut,
-    };
-    if exit == Exit::Cut {
-        life.advance(State::Cutting);
-        // What does not end by then ends with the process.
-        let _ = tokio::time::timeout(CUT_WINDOW, acceptor.empty()).await;
+    if is_shared {
+        let (life, acceptor) = (life.clone(), Arc::clone(&acceptor));
+        background.spawn(async move { lulls(&life, &acceptor).await });
     }
+    let ending = live(&life, &acceptor, &mut signals).await;
     accepting.shutdown().await;
+    leave(&acceptor, ending).await;
     background.shutdown().await;
     drop(admin);
-    Ok(exit)
+    Ok(ending.into())
 }
 
 type Handler = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body>> + Send + Sync>;
@@ -149,6 +149,7 @@ async fn start(
     guards.iter().for_each(|guard| guard::show_zeroes(guard));
     let cache = open::cache(config).await?;
     let node = &config.node;
+    let connections = Arc::<Connections>::default();
     let view = View {
         identity: Identity {
             name: node.name.clone(),
@@ -160,12 +161,24 @@ async fn start(
         bindings: Arc::clone(&bindings),
         certificate: certificate.clone(),
         metrics: registry,
-        refresh: refresh(cache.as_ref(), &guards),
+        refresh: refresh(cache.as_ref(), &guards, &connections),
     };
-    let admin = Admin::start(sockets.admin, view).map_err(|error| Failure::new(Exit::System, error))?;
+    let controlled = Controlled {
+        identity: view.identity.clone(),
+        life: life.clone(),
+        connections: Arc::clone(&connections),
+        deadline: config.drain.deadline,
+    };
+    let control = sockets.control.map(|listener| (listener, control::router(controlled)));
+    let admin =
+        Admin::start(sockets.admin, view, control).map_err(|error| Failure::new(Exit::System, error))?;
 
     let (followed, reloads) = (Arc::clone(&bindings), life.clone());
     background.spawn(async move { followed.follow(&reloads).await });
+    if let Some(path) = &config.drain.file {
+        let (file, life) = (DrainFile::new(path.clone(), config.drain.file_deadline), life.clone());
+        background.spawn(async move { file.follow(&life).await });
+    }
     if let Some(certificate) = certificate.clone() {
         let reloads = life.clone();
         background.spawn(async move { certificate.follow(&reloads).await });
@@ -201,7 +214,14 @@ async fn start(
     };
     let handler: Handler = Box::new(move |request| serving.clone().answer(request));
     let listen = &config.listen;
-    let acceptor = Acceptor::new(handler, bounds(listen), listen.max_connections, listen.http2, life.clone());
+    let acceptor = Acceptor::new(
+        handler,
+        bounds(listen),
+        listen.max_connections,
+        listen.http2,
+        life.clone(),
+        connections,
+    );
     let tls = match &certificate {
         Some(certificate) => {
             let config = certificate.server_config(listen.http2);
@@ -224,50 +244,31 @@ struct Sockets {
     plain: Vec<TcpListener>,
     tls: Vec<TcpListener>,
     admin: std::net::TcpListener,
+    control: Option<Listener>,
 }
 
 impl Sockets {
-    fn bind(config: &Config) -> Result<Self, Failure> {
-        let one =
-            |address, setting| bind(address, setting).map_err(|error| Failure::new(Exit::Listen, error));
-        let all = |addresses: &[_], setting| {
-            addresses.iter().map(|address| one(*address, setting)).collect::<Result<Vec<_>, _>>()
+    /// Takes those that were passed to the process, and binds the others.
+    fn bind(config: &Config, passed: Passed) -> Result<Self, Failure> {
+        let listen = |error| Failure::new(Exit::Listen, error);
+        let system = |error: std::io::Error| Failure::new(Exit::System, error);
+        let all = |passed: Vec<std::net::TcpListener>, addresses: Vec<SocketAddr>, setting| {
+            let passed = passed.into_iter().map(|socket| passed::open(socket).map_err(system));
+            let bound = addresses.into_iter().map(|address| bind(address, setting).map_err(listen));
+            passed.chain(bound).collect::<Result<Vec<_>, _>>()
         };
-        let admin = one(config.admin.listen, "admin.listen")?.into_std();
+        let Passed { pull, tls, admin, to_bind } = passed;
+        let admin = match admin {
+            Some(admin) => admin,
+            None => bind(config.admin.listen, "admin.listen").map_err(listen)?.into_std().map_err(system)?,
+        };
+        let control = config.control.listen.as_ref().map(control::bind).transpose();
         Ok(Self {
-            plain: all(&config.listen.pull, "listen.pull")?,
-            tls: all(&config.listen.tls, "listen.tls")?,
-            admin: admin.map_err(|error| Failure::new(Exit::System, error))?,
+            plain: all(pull, to_bind.pull, "listen.pull")?,
+            tls: all(tls, to_bind.tls, "listen.tls")?,
+            admin,
+            control: control.map_err(|error| Failure::new(Exit::Listen, error))?,
         })
-    }
-}
-
-/// The signals that end a node; one that reloads is handled on the way.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen(life: &Lifecycle) -> Result<Self, Failure> {
-        let listen = |kind| signal(kind).map_err(|error| Failure::new(Exit::System, error));
-        let mut hangup = listen(SignalKind::hangup())?;
-        let life = life.clone();
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                life.reload();
-            }
-        });
-        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-        Ok(Self { terminate, interrupt })
-    }
-
-    /// Resolves with the next signal that asks the node to end.
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 
@@ -283,9 +284,14 @@ fn bounds(listen: &Listen) -> Bounds {
 }
 
 /// Brings up to date what is only read off at a scrape.
-fn refresh(cache: Option<&Cache>, guards: &[Arc<Guard>]) -> Arc<dyn Fn() + Send + Sync> {
-    let (cache, guards) = (cache.cloned(), guards.to_vec());
+fn refresh(
+    cache: Option<&Cache>,
+    guards: &[Arc<Guard>],
+    connections: &Arc<Connections>,
+) -> Arc<dyn Fn() + Send + Sync> {
+    let (cache, guards, connections) = (cache.cloned(), guards.to_vec(), Arc::clone(connections));
     Arc::new(move || {
+        metrics::show_connections(&connections.count());
         if let Some(cache) = &cache {
             metrics::show_cache(&cache.stats());
         }

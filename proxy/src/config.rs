@@ -14,6 +14,7 @@ use dataproxy_router_api::AccountName;
 use serde::Deserialize;
 
 use crate::content::Freshness;
+use crate::control::ControlAddress;
 use crate::identify::{Zone, ZoneError};
 use crate::pull::ANSWER_MAX;
 use crate::redirect::DataEndpoint;
@@ -28,8 +29,8 @@ mod unit;
 pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
-    Account, Accounts, Admin, BindingsSource, ClientAccess, Delivery, Drain, Forwarding, Listen, Log,
-    LogFormat, Node, Sharing, Tenancy, Terms,
+    Account, Accounts, Admin, BindingsSource, ClientAccess, Control, Delivery, Drain, Forwarding, Listen,
+    Log, LogFormat, Node, Sharing, Tenancy, Terms,
 };
 use section::{AccountKind, AccountSection, CacheSection, DeliverySection, FreshnessSection};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub drain: Drain,
     /// Where it answers `/readyz` and `/metrics`.
     pub admin: Admin,
+    /// Where it is told to drain.
+    pub control: Control,
     /// Where its bindings come from.
     pub bindings: BindingsSource,
     /// How registries are named.
@@ -77,6 +80,8 @@ struct Written {
     drain: Drain,
     #[serde(default)]
     admin: Admin,
+    #[serde(default)]
+    control: Control,
     bindings: BindingsSource,
     #[serde(default)]
     tenancy: Tenancy,
@@ -152,8 +157,9 @@ impl Written {
                 key: self.listen.key.map(|path| folder.join(path)),
                 ..self.listen
             },
-            drain: self.drain,
+            drain: Drain { file: self.drain.file.map(|path| folder.join(path)), ..self.drain },
             admin: self.admin,
+            control: Control { listen: self.control.listen.map(|address| address.within(folder)) },
             bindings: BindingsSource::File { path: folder.join(path) },
             tenancy: self.tenancy,
             accounts,
@@ -204,6 +210,8 @@ fn check(config: &Config) -> Result<(), Invalid> {
     for (key, value) in [
         ("listen.first_byte_timeout", config.listen.first_byte_timeout),
         ("listen.idle_timeout", config.listen.idle_timeout),
+        ("drain.idle", config.drain.idle),
+        ("drain.hard_stop", config.drain.hard_stop),
         ("front.probe_interval", front.probe_interval),
         ("front.connect_timeout", front.connect_timeout),
         ("front.try_timeout", front.try_timeout),
@@ -220,6 +228,19 @@ fn check(config: &Config) -> Result<(), Invalid> {
         let [value, least] = [value, least].map(unit::show_duration);
         Err(Invalid::new(key, format!("{value} is too short; more than {than} ({least}) is allowed")))
     };
+    let drain = &config.drain;
+    for (key, value) in [
+        ("drain.deadline", drain.deadline),
+        ("drain.file_deadline", drain.file_deadline),
+        ("drain.lame_duck", drain.lame_duck),
+        ("drain.quiet", drain.quiet),
+        ("drain.spread", drain.spread),
+        ("drain.cut_window", drain.cut_window),
+        ("drain.closing_quiet", drain.closing_quiet),
+    ] {
+        within(key, value, Duration::ZERO, Duration::from_secs(24 * 3600))?;
+    }
+    order("drain.hard_stop", drain.hard_stop, "drain.cut_window", drain.cut_window)?;
     order("front.try_timeout", front.try_timeout, "what a node itself takes at most", ANSWER_MAX)?;
     order("front.headers_timeout", front.headers_timeout, "front.try_timeout", front.try_timeout)?;
     count("front.attempts", front.attempts as usize, 1, 100)?;
@@ -309,7 +330,11 @@ fn check_listen(config: &Config) -> Result<(), Invalid> {
     let mut taken = HashSet::new();
     let addresses = listen.pull.iter().map(|address| ("listen.pull", *address));
     let addresses = addresses.chain(listen.tls.iter().map(|address| ("listen.tls", *address)));
-    for (key, address) in addresses.chain([("admin.listen", config.admin.listen)]) {
+    let control = match config.control.listen {
+        Some(ControlAddress::Loopback(address)) => Some(("control.listen", address)),
+        Some(ControlAddress::Unix(_)) | None => None,
+    };
+    for (key, address) in addresses.chain([("admin.listen", config.admin.listen)]).chain(control) {
         if address.port() != 0 && !taken.insert(address) {
             return Err(Invalid::new(key, format!("{address} is listed twice; an address has one purpose")));
         }

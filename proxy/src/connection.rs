@@ -1,12 +1,12 @@
 //! One connection: HTTP over it, and an end that a client can resume from.
 //!
 //! A response that is cut ends with FIN, short of its `Content-Length`; containerd resumes after that and
-//! fails after an RST. Linux sends an RST when a socket is closed with unread bytes, so a connection is
-//! closed for writing first, then read dry.
+//! fails after an RST. `close.rs` sees to it, `orders.rs` says when.
 
 use std::any::Any;
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,13 +16,20 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use metrics::counter;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::Body;
+use crate::connections::{Entry, Running, Tracked};
 use crate::idle::IdleTimer;
-use crate::lifecycle::{Lifecycle, State};
+use crate::lifecycle::Lifecycle;
 use crate::peer::Peer;
+
+mod close;
+mod delivered;
+mod orders;
+
+pub(crate) use close::{End, close};
+use orders::{Goodbye, Order, Orders};
 
 /// The bounds of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +55,8 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// How long a connection without a request is kept while the node drains.
+/// How long a connection may be without a request while responses are cut: who was cut comes back at once.
 pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(500);
-/// How long a connection that is over is read, so that what the client still sends draws no RST.
-const LINGER: Duration = Duration::from_secs(5);
-/// The same while the node ends: nothing but the kernel is then left to do it.
-const LINGER_DRAINING: Duration = Duration::from_millis(200);
 
 /// Serves requests until the client or the node is done. Dropping it resets the connection.
 pub(crate) async fn serve<I, H, F>(
@@ -63,40 +66,40 @@ pub(crate) async fn serve<I, H, F>(
     handler: &H,
     bounds: &Bounds,
     life: &Lifecycle,
+    entry: &Entry,
 ) where
     I: AsyncRead + AsyncWrite + Unpin,
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let begun = Notify::new();
+    let connection = &entry.connection;
+    let mut orders = Orders::new(protocol, life, entry);
+    let goodbye = orders.goodbye();
     let service = service_fn(|mut request: Request<Incoming>| {
-        begun.notify_one();
+        let running = connection.begin();
         request.extensions_mut().insert(peer);
-        answer(handler(request), protocol, life.clone())
+        request.extensions_mut().insert(Arc::clone(running.exchange()));
+        answer(handler(request), protocol, life.clone(), goodbye, running)
     });
-    // To drain a connection that has not sent its first request is to close it, and that request may be the rest
-    // of a pull that was cut elsewhere: it gets a moment to arrive.
-    let drained = async {
-        let begun = begun.notified();
-        life.draining().await;
-        let _ = tokio::time::timeout(FIRST_REQUEST, begun).await;
-    };
     // A macro, since the two connection types share their methods but no trait.
     macro_rules! run {
-        ($connection:expr) => {{
-            let mut connection = std::pin::pin!($connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                () = drained => None,
-            };
-            match ended {
-                Some(ended) => Some(ended),
-                None => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        ended = connection.as_mut() => Some(ended),
-                        () = life.cutting() => None,
+        ($http:expr) => {{
+            let mut http = std::pin::pin!($http);
+            loop {
+                let order = tokio::select! {
+                    biased;
+                    ended = http.as_mut() => {
+                        if let Err(error) = ended {
+                            tracing::debug!(peer = %peer.addr, %error, "connection ended");
+                        }
+                        break End::Whole;
                     }
+                    order = orders.next() => order,
+                };
+                match order {
+                    Order::Finish => http.as_mut().graceful_shutdown(),
+                    // Here, before the response is dropped, which accounts for it.
+                    Order::Cut | Order::Stop => break orders.cut(order),
                 }
             }
         }};
@@ -123,40 +126,22 @@ pub(crate) async fn serve<I, H, F>(
         }
     };
     // A handler's panic is answered; one of a body ends here, and the connection like any other that is over.
-    match AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| {
+    let end = AssertUnwindSafe(run).catch_unwind().await.unwrap_or_else(|panic| {
         report(panic.as_ref());
-        Some(Ok(()))
-    }) {
-        Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(peer = %peer.addr, %error, "connection ended"),
-        None => {
-            counter!("dataproxy_cuts_total").increment(1);
-            tracing::info!(peer = %peer.addr, "connection cut at the drain deadline");
-        }
-    }
-    close(io, life).await;
+        End::Whole
+    });
+    connection.is_over();
+    close(io, peer.addr, life, end).await;
 }
 
-/// Closes for writing, then reads until the client closes too, for a bounded time.
-pub(crate) async fn close<I: AsyncRead + AsyncWrite + Unpin>(mut io: I, life: &Lifecycle) {
-    let linger = if life.state() < State::Draining { LINGER } else { LINGER_DRAINING };
-    let dry = async {
-        io.shutdown().await?;
-        // On the heap, or every open connection would have room for it.
-        let mut discard = vec![0; 4096];
-        while io.read(&mut discard).await? > 0 {}
-        Ok::<_, std::io::Error>(())
-    };
-    // Either way the socket is closed next, and nothing of ours is left on it to be lost.
-    let _ = tokio::time::timeout(linger, dry).await;
-}
-
-/// Keeps a panic inside its own request, and says that the connection ends while the node drains.
+/// Keeps a panic inside its own request, and says that the connection ends where it is time to.
 async fn answer(
     response: impl Future<Output = Response<Body>>,
     protocol: Protocol,
     life: Lifecycle,
-) -> Result<Response<Body>, Infallible> {
+    goodbye: Goodbye,
+    running: Running,
+) -> Result<Response<Tracked>, Infallible> {
     let mut response = AssertUnwindSafe(response).catch_unwind().await.unwrap_or_else(|panic| {
         report(panic.as_ref());
         let mut response = Response::new(Body::full(
@@ -167,10 +152,11 @@ async fn answer(
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response
     });
-    if protocol == Protocol::Http1 && life.state() >= State::Draining {
+    if protocol == Protocol::Http1 && goodbye.is_due(&life) {
+        counter!("dataproxy_close_sent_total").increment(1);
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
-    Ok(response)
+    Ok(response.map(|body| Tracked::new(body, running)))
 }
 
 fn report(panic: &(dyn Any + Send)) {

@@ -10,8 +10,10 @@ pub enum Exit {
     Done,
     /// The command line is wrong.
     Usage,
-    /// It ended at the drain deadline, or at a second signal, and cut pulls that still ran.
+    /// It cut responses that still ran at the drain deadline, or at a second signal, so that their clients resume.
     Cut,
+    /// Connections were open at the hard stop, and ended with it.
+    HardStop,
     /// An input is missing or bad: the bindings, the certificate or its key, an account's credential or authorities.
     Input,
     /// `check --reach`: a registry could not be served by this node.
@@ -28,10 +30,11 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::Usage,
         Self::Cut,
+        Self::HardStop,
         Self::Input,
         Self::Unreached,
         Self::Listen,
@@ -46,6 +49,7 @@ impl Exit {
             Self::Done => 0,
             Self::Usage => 2,
             Self::Cut => 3,
+            Self::HardStop => 4,
             Self::Input => 66,
             Self::Unreached => 68,
             Self::Listen => 69,
@@ -61,7 +65,10 @@ impl Exit {
             Self::Done => "Done; when serving: every pull had ended",
             Self::Usage => "The command line is wrong",
             Self::Cut => {
-                "Pulls that still ran at the drain deadline, or at a second signal, were cut; clients resume them elsewhere"
+                "Responses that still ran at the drain deadline, or at a second signal, were cut with FIN; clients resume them elsewhere"
+            }
+            Self::HardStop => {
+                "Connections were still open at the hard stop, 30 s after the deadline, and ended with the process"
             }
             Self::Input => {
                 "The bindings file, the certificate or its key, an account's credential or authorities, or a key of signed URLs or of the stamp are missing or bad, or they do not fit each other"

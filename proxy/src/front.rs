@@ -20,7 +20,7 @@ use crate::bindings::Bindings;
 use crate::body::Body;
 use crate::config::Forwarding;
 use crate::identify::{Tenancy, identify};
-use crate::lifecycle::Lifecycle;
+use crate::lifecycle::{Lifecycle, State};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::respond::{Answer, Manner, Payload};
@@ -74,7 +74,7 @@ impl Front {
     pub async fn watch_nodes(&self, life: &Lifecycle) {
         tokio::select! {
             () = self.nodes.probe() => {}
-            () = life.cutting() => {}
+            () = life.reaches(State::Exit) => {}
         }
     }
 

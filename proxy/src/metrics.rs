@@ -140,10 +140,19 @@ pub fn show_cache(stats: &Stats) {
 /// Sets the gauge of the node's state.
 pub fn show_state(now: crate::lifecycle::State) {
     use crate::lifecycle::State;
-    for state in [State::Starting, State::Ready, State::Draining, State::Cutting] {
+    for state in State::ALL {
         let shown = if state == now { 1.0 } else { 0.0 };
         gauge!("dataproxy_state", "state" => state.as_str()).set(shown);
     }
+}
+
+/// Shows what connections do.
+pub fn show_connections(counts: &crate::connections::Counts) {
+    for (connections, now) in [("busy", counts.busy), ("idle", counts.idle), ("ending", counts.ending)] {
+        gauge!("dataproxy_in_flight", "connections" => connections).set(now as f64);
+    }
+    gauge!("dataproxy_in_flight_bytes").set(counts.bytes_left as f64);
+    gauge!("dataproxy_oldest_in_flight_seconds").set(counts.oldest_seconds);
 }
 
 /// Makes every counter without labels visible as 0, so that a rate over its first event is not lost.
@@ -152,6 +161,9 @@ pub fn show_zeroes() {
         if metric.name != "dataproxy_cpu_seconds_total" {
             counter!(metric.name).increment(0);
         }
+    }
+    for kind in ["soft", "hard"] {
+        counter!("dataproxy_cuts_total", "kind" => kind).increment(0);
     }
 }
 

@@ -6,9 +6,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::connections::Connection;
 
 /// A connection that takes turns with others.
 pub(crate) struct Turns<I> {
@@ -16,12 +19,14 @@ pub(crate) struct Turns<I> {
     quantum_bytes: usize,
     /// Bytes left of this turn.
     left: usize,
+    /// Who is told what is written.
+    meter: Arc<Connection>,
 }
 
 impl<I> Turns<I> {
     /// `io`, which has its turn now. A write that begins in a turn may go beyond its end.
-    pub(crate) fn new(io: I, quantum_bytes: usize) -> Self {
-        Self { io, quantum_bytes, left: quantum_bytes }
+    pub(crate) fn new(io: I, quantum_bytes: usize, meter: Arc<Connection>) -> Self {
+        Self { io, quantum_bytes, left: quantum_bytes, meter }
     }
 }
 
@@ -38,7 +43,10 @@ impl<I: AsyncWrite + Unpin> Turns<I> {
         }
         let written = write(Pin::new(&mut self.io), context);
         match &written {
-            Poll::Ready(Ok(bytes)) => self.left = self.left.saturating_sub(*bytes),
+            Poll::Ready(Ok(bytes)) => {
+                self.left = self.left.saturating_sub(*bytes);
+                self.meter.wrote(*bytes);
+            }
             // Waiting for the client is a turn for the others too.
             Poll::Pending => self.left = self.quantum_bytes,
             Poll::Ready(Err(_)) => {}
@@ -89,7 +97,6 @@ impl<I: AsyncRead + Unpin> AsyncRead for Turns<I> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
 
@@ -133,12 +140,17 @@ mod tests {
         }
     }
 
+    fn meter() -> Arc<Connection> {
+        let table = Arc::<crate::connections::Connections>::default();
+        Arc::clone(&table.enter(([127, 0, 0, 1], 1).into()).connection)
+    }
+
     #[test]
     fn a_client_that_takes_everything_lets_others_have_a_turn_after_each_quantum() {
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
-        let mut turns = Turns::new(Greedy::default(), QUANTUM);
+        let mut turns = Turns::new(Greedy::default(), QUANTUM, meter());
         let piece = vec![7; 64 << 10];
         for turn in 1..=3 {
             while Pin::new(&mut turns).poll_write(&mut context, &piece).is_ready() {
@@ -151,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_turns_arrives_whole() {
-        let mut turns = Turns::new(Greedy::default(), QUANTUM);
+        let mut turns = Turns::new(Greedy::default(), QUANTUM, meter());
         turns.write_all(&vec![7; 10 * QUANTUM + 1]).await.unwrap();
         assert_eq!(turns.io.taken, 10 * QUANTUM + 1);
     }

@@ -66,7 +66,7 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         tls_buffer_bytes: 256 << 10,
     };
     let handler = move |request| Arc::clone(&puller).serve(request);
-    let acceptor = Acceptor::new(handler, bounds, 100, false, Lifecycle::default());
+    let acceptor = Acceptor::new(handler, bounds, 100, false, Lifecycle::default(), Arc::default());
     let listener = bind("127.0.0.1:0".parse().expect("an address"), "test").expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(acceptor.accept(listener, Speaks::Plain));

@@ -75,6 +75,25 @@ impl Daemon {
         }
     }
 
+    /// Waits until it has ended by itself; gives how.
+    ///
+    /// # Panics
+    /// If it has not within `limit`, with the end of its log.
+    pub fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let begun = Instant::now();
+        let mut child = self.child.take().expect("it was not waited for before");
+        loop {
+            if let Some(status) = child.try_wait().expect("a child can be waited for") {
+                return status;
+            }
+            if begun.elapsed() > limit {
+                self.child = Some(child);
+                panic!("{} has not ended within {limit:?}\n{}", self.name, tail(&self.log(), 4000));
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    }
+
     /// Asks it to end (SIGTERM) and waits; after a grace of 15 s it is killed. `None` if it had ended before.
     pub fn stop(&mut self) -> Option<ExitStatus> {
         let mut child = self.child.take()?;

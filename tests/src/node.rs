@@ -69,6 +69,8 @@ pub struct Options {
     pub split: bool,
     /// Whether the nodes are one cache.
     pub share: bool,
+    /// The lines of `[drain]`.
+    pub drain: String,
 }
 
 impl Default for Options {
@@ -78,6 +80,8 @@ impl Default for Options {
         let (cache_dir, cache) = (None, String::new());
         let (certificate, http2, split, share) = (None, false, false, false);
         let memory_bytes = 64 << 20;
+        // A node whose test is over is waited for by nobody.
+        let drain = "lame_duck = \"0s\"\nidle = \"100ms\"\n".to_owned();
         Self {
             nodes: 1,
             more,
@@ -91,6 +95,7 @@ impl Default for Options {
             bindings,
             split,
             share,
+            drain,
         }
     }
 }
@@ -253,6 +258,32 @@ impl Node {
         self.daemon.take()?.stop()
     }
 
+    /// Sends it a signal, by its name without `SIG`.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&self, name: &str) {
+        crate::daemon::signal(self.pid(), name);
+    }
+
+    /// Waits until it has ended by itself; gives how.
+    ///
+    /// # Panics
+    /// If it does not run, or has not ended within `limit`.
+    pub fn ended(&mut self, limit: Duration) -> ExitStatus {
+        self.daemon.take().expect("the node runs").ended(limit)
+    }
+
+    /// The state that it says it is in.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn state(&self) -> Result<String, String> {
+        let answer = raw_http::get(self.admin, "/readyz").await.map_err(|error| error.to_string())?;
+        let state = answer.json().and_then(|json| json["state"].as_str().map(str::to_owned));
+        state.ok_or_else(|| format!("{answer:?}"))
+    }
+
     /// Ends it as a crash would.
     pub fn kill_9(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
@@ -370,8 +401,8 @@ impl Node {
         text += &format!(
             "[admin]\nlisten = \"{admin}\"\n[bindings]\nsource = \"file\"\npath = \"{dir}/bindings.json\"\n\
              [tenancy]\n{}[accounts.acct]\n{account}\
-             [log]\nformat = \"json\"\n[cache]\nmemory = \"{} B\"\n",
-            options.tenancy, options.memory_bytes
+             [log]\nformat = \"json\"\n[drain]\n{}[cache]\nmemory = \"{} B\"\n",
+            options.tenancy, options.drain, options.memory_bytes
         );
         if name != "front" {
             let own = self.dir.join("cache");

@@ -55,6 +55,8 @@ struct Admin {
 #[derive(Serialize)]
 struct Drain {
     deadline: String,
+    /// Front doors look every second, and ask another node at once where one refuses.
+    lame_duck: &'static str,
 }
 
 #[derive(Serialize)]
@@ -115,7 +117,7 @@ pub(crate) fn node_settings(
         },
         listen: Listen { pull: vec![member.pull.to_string()] },
         admin: Admin { listen: member.admin.to_string() },
-        drain: Drain { deadline: format!("{DRAIN_SECONDS}s") },
+        drain: Drain { deadline: format!("{DRAIN_SECONDS}s"), lame_duck: "0s" },
         bindings: Bindings { source: "file", path: data.bindings() },
         tenancy: Tenancy { path: true },
         cache: of_stamp.then(|| Cache {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::body::BodyError;
-use crate::lifecycle::State;
+use crate::lifecycle::{State, Timers};
 
 mod tls;
 
@@ -89,15 +89,20 @@ fn serve(speaks: Speaks, bounds: Bounds, max_connections: usize) -> Server {
             }
         }
     };
-    let life = Lifecycle::default();
+    let life = Lifecycle::new(Timers {
+        spread: Duration::ZERO,
+        idle: Duration::from_millis(200),
+        cut_window: Duration::from_millis(300),
+        ..Timers::default()
+    });
     life.advance(State::Ready);
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "listen.pull").unwrap();
     let addr = listener.local_addr().unwrap();
-    let acceptor = Acceptor::new(handler, bounds, max_connections, true, life.clone());
+    let acceptor = Acceptor::new(handler, bounds, max_connections, true, life.clone(), Arc::default());
     let accepting = tokio::spawn(Arc::clone(&acceptor).accept(listener, speaks));
     let draining = life.clone();
     let empty = tokio::spawn(async move {
-        draining.draining().await;
+        draining.reaches(State::Draining).await;
         acceptor.empty().await;
         accepting.abort();
     });
@@ -278,7 +283,7 @@ async fn a_body_that_panics_ends_its_connection_with_fin_and_nothing_else() {
 async fn a_listener_that_nobody_connects_to_takes_no_slot() {
     let life = Lifecycle::default();
     let handler = |_: Request<Incoming>| async { Response::new(Body::full("hello")) };
-    let acceptor = Acceptor::new(handler, bounds(), 1, false, life);
+    let acceptor = Acceptor::new(handler, bounds(), 1, false, life, Arc::default());
     let listeners = [(); 3].map(|()| bind(SocketAddr::from(([127, 0, 0, 1], 0)), "listen.pull").unwrap());
     let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
     for listener in listeners {

@@ -20,7 +20,7 @@ struct Node {
 }
 
 fn node() -> Node {
-    bounded(Bounds { connections: CONNECTIONS, headers: HEADERS })
+    bounded(Bounds::default())
 }
 
 fn bounded(bounds: Bounds) -> Node {
@@ -44,7 +44,7 @@ fn bounded(bounds: Bounds) -> Node {
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
-    Node { base, life, _admin: Admin::bounded(listener, view, bounds).unwrap(), _folder: folder }
+    Node { base, life, _admin: Admin::bounded(listener, view, None, bounds).unwrap(), _folder: folder }
 }
 
 impl Node {

@@ -36,6 +36,9 @@ pub fn check(config: &Config) -> Result<String, Failure> {
         let _ = writeln!(text, "pulls at https://{address}/");
     }
     let _ = writeln!(text, "admin at http://{}/", config.admin.listen);
+    if let Some(address) = &config.control.listen {
+        let _ = writeln!(text, "control at {address}");
+    }
     let (stamps, registries) = (snapshot.stamps.len(), snapshot.bindings.len());
     let _ = writeln!(
         text,

@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use super::unit;
 use crate::content::Freshness;
+use crate::control::ControlAddress;
+use crate::lifecycle::Timers;
 use crate::redirect::DataEndpoint;
 
 mod account;
@@ -104,17 +106,66 @@ impl Default for Listen {
 }
 
 /// `[drain]`: how the node ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Drain {
-    /// How long running pulls may go on after the first SIGTERM or SIGINT. Default 30 min.
+    /// How long running pulls may go on after a drain was asked for. Default 30 min.
     #[serde(deserialize_with = "unit::duration")]
     pub deadline: Duration,
+    /// How long the node goes on as before while routers notice that it is not ready. Default 15 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub lame_duck: Duration,
+    /// That ends early when no connection has come for so long. Default 10 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub quiet: Duration,
+    /// Connections are told to close at moments spread over this. Default 30 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub spread: Duration,
+    /// A connection without a request is closed after so long. Default 35 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub idle: Duration,
+    /// Running responses are cut at moments spread over this. Default 10 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub cut_window: Duration,
+    /// From the deadline to the end of whatever still runs. Default 30 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub hard_stop: Duration,
+    /// After a cut, the node ends when nobody has come back for so long. Default 5 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub closing_quiet: Duration,
+    /// A file that drains the node by being there.
+    pub file: Option<PathBuf>,
+    /// How long running pulls may go on when that file says nothing else. Default 60 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub file_deadline: Duration,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(30 * 60) }
+        let Timers { lame_duck, quiet, spread, idle, cut_window, hard_stop, closing_quiet } =
+            Timers::default();
+        let (deadline, file_deadline) = (Duration::from_secs(30 * 60), Duration::from_secs(60));
+        let file = None;
+        Self {
+            deadline,
+            lame_duck,
+            quiet,
+            spread,
+            idle,
+            cut_window,
+            hard_stop,
+            closing_quiet,
+            file,
+            file_deadline,
+        }
+    }
+}
+
+impl Drain {
+    /// How long each state of the node's end lasts.
+    pub fn timers(&self) -> Timers {
+        let Self { lame_duck, quiet, spread, idle, cut_window, hard_stop, closing_quiet, .. } = *self;
+        Timers { lame_duck, quiet, spread, idle, cut_window, hard_stop, closing_quiet }
     }
 }
 
@@ -130,6 +181,14 @@ impl Default for Admin {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9100)) }
     }
+}
+
+/// `[control]`: where the node is told to drain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// The address, of loopback, or the path. Default none.
+    pub listen: Option<ControlAddress>,
 }
 
 /// `[bindings]`: where the bindings come from.

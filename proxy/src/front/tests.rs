@@ -71,8 +71,14 @@ impl Region {
             idle_timeout: PATIENCE,
         };
         let serving = Arc::clone(&front);
-        let acceptor =
-            Acceptor::new(move |request| Arc::clone(&serving).serve(request), bounds, 100, false, life);
+        let acceptor = Acceptor::new(
+            move |request| Arc::clone(&serving).serve(request),
+            bounds,
+            100,
+            false,
+            life,
+            Arc::default(),
+        );
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "listen.pull").unwrap();
         let addr = listener.local_addr().unwrap();
         tokio::spawn(acceptor.accept(listener, Speaks::Plain));

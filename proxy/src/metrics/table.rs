@@ -44,6 +44,10 @@ const SECONDS: &[f64] = &[
     60.0, 300.0, 1800.0,
 ];
 
+/// Upper bounds in seconds of a drain, from an idle node to the hard stop of the longest deadline.
+const DRAIN_SECONDS: &[f64] =
+    &[0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1830.0, 3600.0];
+
 /// Every metric, in the order of the page.
 pub const METRICS: &[Metric] = &[
     metric("dataproxy_build_info", Gauge, "1", "version", "The version that runs; always 1"),
@@ -58,7 +62,7 @@ pub const METRICS: &[Metric] = &[
         "dataproxy_state",
         Gauge,
         "1",
-        "state = starting, ready, draining, cutting",
+        "state = starting, ready, lame_duck, draining, cutting, closing, exit",
         "1 for the state that the node is in",
     ),
     metric("dataproxy_cpu_seconds_total", Counter, "seconds", "", "CPU time of the process, user and system"),
@@ -99,8 +103,8 @@ pub const METRICS: &[Metric] = &[
         "dataproxy_responses_cut_total",
         Counter,
         "1",
-        "kind; end = aborted, failed",
-        "Answers that ended short: aborted by the client, or failed in the middle",
+        "kind; end = aborted, cut, failed",
+        "Answers that ended short: aborted by the client, cut by the node as it ended, or failed in the middle",
     ),
     metric(
         "dataproxy_late_arrivals_total",
@@ -379,7 +383,56 @@ pub const METRICS: &[Metric] = &[
         "TLS hellos on a plain address, each answered in plain HTTP",
     ),
     metric("dataproxy_request_panics_total", Counter, "1", "", "Requests that ended in a panic; must be 0"),
-    metric("dataproxy_cuts_total", Counter, "1", "", "Connections cut at the drain deadline"),
+    metric(
+        "dataproxy_in_flight",
+        Gauge,
+        "1",
+        "connections = busy, idle, ending",
+        "Connections open, by what they do: a request runs, none does, or all is written and the client has not closed yet",
+    ),
+    metric(
+        "dataproxy_in_flight_bytes",
+        Gauge,
+        "bytes",
+        "",
+        "Body bytes that are left to send of responses under way",
+    ),
+    metric("dataproxy_oldest_in_flight_seconds", Gauge, "seconds", "", "Age of the oldest request under way"),
+    metric(
+        "dataproxy_close_sent_total",
+        Counter,
+        "1",
+        "",
+        "Responses that said `Connection: close` because the node drains",
+    ),
+    metric(
+        "dataproxy_idle_closed_total",
+        Counter,
+        "1",
+        "",
+        "Connections without a request that the node closed because it drains",
+    ),
+    metric(
+        "dataproxy_cuts_total",
+        Counter,
+        "1",
+        "kind = soft, hard",
+        "Responses cut by the node: at the drain deadline, with FIN, or at the hard stop",
+    ),
+    metric(
+        "dataproxy_drain_seconds",
+        Histogram(DRAIN_SECONDS),
+        "seconds",
+        "end = clean, cut, hard_stop, taken_back",
+        "From a drain's begin, lame duck included, until the last connection had ended",
+    ),
+    metric(
+        "dataproxy_drain_file_errors_total",
+        Counter,
+        "1",
+        "",
+        "Drain files refused; what was asked before stayed in force",
+    ),
     metric(
         "dataproxy_certificate_changes_total",
         Counter,
