@@ -4,6 +4,8 @@
 //!
 //! One seed is one story. `DATAPROXY_SEEDS=10000` tells more of them, `DATAPROXY_SEED=n` one again.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
