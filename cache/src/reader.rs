@@ -40,15 +40,25 @@ pub struct BlobReader {
     /// The next byte to be had; those before it are delivered or in the queue.
     position: u64,
     queue: VecDeque<Bytes>,
+    /// The longest piece, in bytes.
+    piece_bytes: u64,
     attached: Option<Attachment>,
     fills: u32,
     file: Option<Arc<BlobFile>>,
-    loading: Option<Pin<Box<Timeout<JoinHandle<Loaded>>>>>,
+    loading: Option<Pin<Box<Timeout<JoinHandle<Loading>>>>>,
     served: Served,
     over: bool,
 }
 
-type Loaded = (Option<Arc<BlobFile>>, Result<Bytes, LoadError>);
+type Loading = (Option<Arc<BlobFile>>, Result<Loaded, LoadError>);
+
+/// What was read from disk.
+enum Loaded {
+    /// The block at the position.
+    Block(Bytes),
+    /// The next piece of it.
+    Part(Bytes),
+}
 
 /// Where bytes came from so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +88,7 @@ impl BlobReader {
             blob,
             range,
             queue: VecDeque::new(),
+            piece_bytes: u64::MAX,
             attached: None,
             fills: 0,
             file: None,
@@ -111,6 +122,12 @@ impl BlobReader {
             (None, None) if self.served.disk => Outcome::DiskHit,
             (None, None) => Outcome::MemoryHit,
         }
+    }
+
+    /// Makes pieces from now on at most so many bytes long, each in memory of its own, so that whoever takes them slowly
+    /// holds no more than that. `None` is no limit, and no copy: a piece is then a part of a block, and keeps that alive.
+    pub fn limit_pieces(&mut self, bytes: Option<u64>) {
+        self.piece_bytes = bytes.unwrap_or(u64::MAX).max(1);
     }
 
     /// What is left to be asked of a fill.
@@ -257,8 +274,14 @@ impl BlobReader {
                 continue;
             };
             let queued = self.queue.len();
-            match attached.take(&self.blob, &mut self.queue, context) {
+            match attached.take(&self.blob, &mut self.queue, self.piece_bytes, context) {
                 Take::Taken => {
+                    if self.piece_bytes < u64::MAX {
+                        self.queue
+                            .iter_mut()
+                            .skip(queued)
+                            .for_each(|bytes| *bytes = Bytes::copy_from_slice(bytes));
+                    }
                     self.served.fill = Some(attached.role);
                     self.position +=
                         self.queue.iter().skip(queued).map(|bytes| bytes.len() as u64).sum::<u64>();
@@ -301,17 +324,32 @@ impl BlobReader {
     /// Queues what is wanted of a block; whether there was any.
     fn queue_block(&mut self, block: u32, bytes: &Bytes) -> bool {
         let span = self.blob.blocks.span(block);
-        let (from, to) = (self.position - span.start, self.range.end.min(span.end) - span.start);
+        let piece = self.next_piece();
+        let (from, to) = (piece.start - span.start, piece.end - span.start);
         if to > bytes.len() as u64 || from >= to {
             return false;
         }
-        self.queue.push_back(bytes.slice(from as usize..to as usize));
-        self.position += to - from;
+        let piece = bytes.slice(from as usize..to as usize);
+        let limited = self.piece_bytes < u64::MAX && piece.len() < bytes.len();
+        self.queue_piece(if limited { Bytes::copy_from_slice(&piece) } else { piece });
+        true
+    }
+
+    /// The bytes of the next piece: of one block.
+    fn next_piece(&self) -> Range<u64> {
+        let block = self.blob.blocks.span(self.blob.blocks.of(self.position));
+        let limit = self.position.saturating_add(self.piece_bytes);
+        self.position..self.range.end.min(block.end).min(limit)
+    }
+
+    fn queue_piece(&mut self, piece: Bytes) {
+        let length = piece.len() as u64;
+        self.queue.push_back(piece);
+        self.position += length;
         if let Some(attached) = &self.attached {
-            attached.advance(to - from);
+            attached.advance(length);
         }
         self.note_unverified();
-        true
     }
 
     fn note_unverified(&mut self) {
@@ -326,6 +364,7 @@ impl BlobReader {
         let Some(disk) = self.tiers.disk.clone() else { return };
         let (blob, mut file) = (Arc::clone(&self.blob), self.file.clone());
         let block = blob.blocks.of(self.position);
+        let piece = (self.piece_bytes < u64::MAX).then(|| self.next_piece());
         let patience = disk.patience();
         let loading = self.tiers.runtime.spawn_blocking(move || {
             if file.is_none() {
@@ -334,9 +373,13 @@ impl BlobReader {
                     Err(error) => return (None, Err(error)),
                 }
             }
-            let loaded = match &file {
-                Some(file) => disk.load(&blob, file, block),
-                None => Err(LoadError::Absent),
+            let loaded = match (&file, piece) {
+                // A block that was checked needs no second look as a whole.
+                (Some(file), Some(piece)) if file.is_checked(block) => {
+                    disk.load_part(&blob, file, block, piece).map(Loaded::Part)
+                }
+                (Some(file), _) => disk.load(&blob, file, block).map(Loaded::Block),
+                (None, _) => Err(LoadError::Absent),
             };
             (file, loaded)
         });
@@ -359,7 +402,12 @@ impl BlobReader {
         self.file = file;
         let block = self.blob.blocks.of(self.position);
         match loaded {
-            Ok(bytes) => {
+            Ok(Loaded::Part(bytes)) => {
+                self.served.disk = true;
+                self.queue_piece(bytes);
+                Poll::Ready(Ok(true))
+            }
+            Ok(Loaded::Block(bytes)) => {
                 self.served.disk = true;
                 let queued = self.queue_block(block, &bytes);
                 self.tiers.memory.offer(&self.blob, block, bytes);

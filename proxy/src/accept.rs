@@ -19,6 +19,8 @@ use crate::body::Body;
 use crate::connection::{self, Bounds, End, FIRST_REQUEST, Protocol};
 use crate::connections::{Connections, Entry};
 use crate::lifecycle::{Lifecycle, State};
+use crate::pace::Pace;
+use crate::paced_tls::PacedTls;
 use crate::peer::Peer;
 use crate::turns::Turns;
 
@@ -207,7 +209,7 @@ where
             return connection::close(stream, addr, &self.life, End::Whole).await;
         }
         let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-        self.serve(stream, protocol, Peer { addr, tls: false, resumed: false }, entry).await;
+        self.serve(stream, Arc::default(), protocol, Peer { addr, tls: false, resumed: false }, entry).await;
     }
 
     async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>, entry: &Entry) {
@@ -216,12 +218,13 @@ where
             () = self.patience() => None,
         };
         let reason = match shaken {
-            Some(Ok(mut stream)) => {
-                stream.get_mut().1.set_buffer_limit(Some(self.bounds.tls_buffer_bytes));
+            Some(Ok(stream)) => {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-                return self.serve(stream, protocol, Peer { addr, tls: true, resumed }, entry).await;
+                let pace = Arc::<Pace>::default();
+                let stream = PacedTls::new(stream, Arc::clone(&pace), self.bounds.tls_buffer_bytes);
+                return self.serve(stream, pace, protocol, Peer { addr, tls: true, resumed }, entry).await;
             }
             Some(Err(error)) => error.to_string(),
             None => "not done in time".to_owned(),
@@ -250,12 +253,13 @@ where
         }
     }
 
-    async fn serve<I>(&self, io: I, protocol: Protocol, peer: Peer, entry: &Entry)
+    async fn serve<I>(&self, io: I, pace: Arc<Pace>, protocol: Protocol, peer: Peer, entry: &Entry)
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        let io = Turns::new(io, self.bounds.write_quantum_bytes, Arc::clone(&entry.connection));
-        connection::serve(io, protocol, peer, &self.handler, &self.bounds, &self.life, entry).await;
+        let (meter, quantum_bytes) = (Arc::clone(&entry.connection), self.bounds.write_quantum_bytes);
+        let io = Turns::new(io, quantum_bytes, meter, Arc::clone(&pace));
+        connection::serve(io, protocol, (peer, pace), &self.handler, &self.bounds, &self.life, entry).await;
     }
 }
 

@@ -22,6 +22,7 @@ use crate::body::Body;
 use crate::connections::{Entry, Running, Tracked};
 use crate::idle::IdleTimer;
 use crate::lifecycle::Lifecycle;
+use crate::pace::Pace;
 use crate::peer::Peer;
 
 mod close;
@@ -62,7 +63,7 @@ pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(500);
 pub(crate) async fn serve<I, H, F>(
     mut io: I,
     protocol: Protocol,
-    peer: Peer,
+    (peer, pace): (Peer, Arc<Pace>),
     handler: &H,
     bounds: &Bounds,
     life: &Lifecycle,
@@ -79,6 +80,7 @@ pub(crate) async fn serve<I, H, F>(
         let running = connection.begin();
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(Arc::clone(running.exchange()));
+        request.extensions_mut().insert(Arc::clone(&pace));
         answer(handler(request), protocol, life.clone(), goodbye, running)
     });
     // A macro, since the two connection types share their methods but no trait.

@@ -30,6 +30,8 @@ mod manifest;
 mod media_type;
 pub mod metrics;
 pub mod name;
+mod pace;
+mod paced_tls;
 mod paging;
 pub mod passed;
 pub mod peer;

@@ -27,6 +27,7 @@ use crate::content::{Content, Freshness};
 use crate::identify::{Identified, Tenancy, identify};
 use crate::manifest::Manifests;
 use crate::name::Repository;
+use crate::pace::Pace;
 use crate::paging::Asked;
 use crate::permit::{self, Caller};
 use crate::process::now_seconds;
@@ -129,7 +130,8 @@ impl Puller {
         let manner = Manner::of(&parts, has_content);
         let answer = answer.finished(&manner, account.namespace(), account.request_id());
         account.answered(answer.status, answer.sends());
-        answer.into_response(|payload| stream::body(payload, account))
+        let pace = parts.extensions.get::<Arc<Pace>>().map(Arc::clone);
+        answer.into_response(|payload| stream::body(payload, pace, account))
     }
 
     async fn pull(

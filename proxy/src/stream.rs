@@ -4,6 +4,7 @@
 //! `Content-Length` bytes have left it. Never with a clean end: clients resume from a short body and trust a whole one.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::account::Account;
 use crate::body::{Body, BodyError};
+use crate::pace::Pace;
 use crate::respond::Payload;
 
 /// Longest silence of a body while its client is ready to read. docker waits for ever, so somebody has to give up.
@@ -48,11 +50,13 @@ struct Delivery {
     silence: Option<Pin<Box<Sleep>>>,
     /// Whether `silence` runs for the wait that is on now.
     waiting: bool,
+    /// The connection's, if the client is to be served no more at a time than it takes.
+    pace: Option<Arc<Pace>>,
     account: Account,
 }
 
-/// The body of a payload. `account` is closed with it.
-pub(crate) fn body(payload: Payload, account: Account) -> Body {
+/// The body of a payload, in pieces as `pace` has them. `account` is closed with it.
+pub(crate) fn body(payload: Payload, pace: Option<Arc<Pace>>, account: Account) -> Body {
     let left = match payload.length() {
         None | Some(0) => return Body::Empty,
         Some(length) => length,
@@ -62,7 +66,7 @@ pub(crate) fn body(payload: Payload, account: Account) -> Body {
         Payload::Bytes(bytes) => Content::Bytes(bytes),
         Payload::Blob(reader) => Content::Blob(reader),
     };
-    Body::stream(Delivery { content, left, silence: None, waiting: false, account })
+    Body::stream(Delivery { content, left, silence: None, waiting: false, pace, account })
 }
 
 impl Delivery {
@@ -70,7 +74,10 @@ impl Delivery {
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamError>> {
         let next = match &mut self.content {
             Content::Bytes(bytes) => return Poll::Ready(Ok(Some(std::mem::take(bytes)))),
-            Content::Blob(reader) => Pin::new(&mut **reader).poll_next(cx),
+            Content::Blob(reader) => {
+                reader.limit_pieces(self.pace.as_ref().and_then(|pace| pace.ready_bytes()));
+                Pin::new(&mut **reader).poll_next(cx)
+            }
         };
         match next {
             Poll::Ready(piece) => {

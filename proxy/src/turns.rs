@@ -12,10 +12,13 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connections::Connection;
+use crate::pace::{Pace, Watch};
 
 /// A connection that takes turns with others.
 pub(crate) struct Turns<I> {
     io: I,
+    pace: Arc<Pace>,
+    watch: Watch,
     quantum_bytes: usize,
     /// Bytes left of this turn.
     left: usize,
@@ -24,9 +27,10 @@ pub(crate) struct Turns<I> {
 }
 
 impl<I> Turns<I> {
-    /// `io`, which has its turn now. A write that begins in a turn may go beyond its end.
-    pub(crate) fn new(io: I, quantum_bytes: usize, meter: Arc<Connection>) -> Self {
-        Self { io, quantum_bytes, left: quantum_bytes, meter }
+    /// `io`, which has its turn now, and tells `pace` how its client keeps up. A write that begins in a turn may go beyond
+    /// its end.
+    pub(crate) fn new(io: I, quantum_bytes: usize, meter: Arc<Connection>, pace: Arc<Pace>) -> Self {
+        Self { io, pace, watch: Watch::default(), quantum_bytes, left: quantum_bytes, meter }
     }
 }
 
@@ -46,9 +50,13 @@ impl<I: AsyncWrite + Unpin> Turns<I> {
             Poll::Ready(Ok(bytes)) => {
                 self.left = self.left.saturating_sub(*bytes);
                 self.meter.wrote(*bytes);
+                self.watch.took(&self.pace, *bytes);
             }
             // Waiting for the client is a turn for the others too.
-            Poll::Pending => self.left = self.quantum_bytes,
+            Poll::Pending => {
+                self.left = self.quantum_bytes;
+                self.watch.waits();
+            }
             Poll::Ready(Err(_)) => {}
         }
         written
@@ -77,7 +85,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Turns<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        if flushed.is_pending() {
+            self.watch.waits();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -150,7 +162,7 @@ mod tests {
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
-        let mut turns = Turns::new(Greedy::default(), QUANTUM, meter());
+        let mut turns = Turns::new(Greedy::default(), QUANTUM, meter(), Arc::default());
         let piece = vec![7; 64 << 10];
         for turn in 1..=3 {
             while Pin::new(&mut turns).poll_write(&mut context, &piece).is_ready() {
@@ -163,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_takes_turns_arrives_whole() {
-        let mut turns = Turns::new(Greedy::default(), QUANTUM, meter());
+        let mut turns = Turns::new(Greedy::default(), QUANTUM, meter(), Arc::default());
         turns.write_all(&vec![7; 10 * QUANTUM + 1]).await.unwrap();
         assert_eq!(turns.io.taken, 10 * QUANTUM + 1);
     }

@@ -1,6 +1,7 @@
 //! Blocks of blobs on disk: read and checked, written, lost, and room made for them.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -98,12 +99,37 @@ impl Disk {
             }
             known
         };
+        self.ask(blob, file, block, || file.read(blob.blocks.span(block), block, sum, &self.buffers))
+    }
+
+    /// Reads bytes of a block that was checked since its file was opened.
+    ///
+    /// # Errors
+    /// As [`Disk::load`].
+    pub(crate) fn load_part(
+        &self,
+        blob: &Arc<Blob>,
+        file: &BlobFile,
+        block: u32,
+        bytes: Range<u64>,
+    ) -> Result<Bytes, LoadError> {
+        if !blob.has(block) {
+            return Err(LoadError::Absent);
+        }
+        self.ask(blob, file, block, || file.read_part(bytes))
+    }
+
+    /// Has the disk read something of a block, and judges both by how that went.
+    fn ask(
+        &self,
+        blob: &Arc<Blob>,
+        file: &BlobFile,
+        block: u32,
+        read: impl FnOnce() -> Result<Bytes, LoadError>,
+    ) -> Result<Bytes, LoadError> {
         let call = self.reads.begin().map_err(|_| LoadError::Off)?;
-        let read = || -> Result<Bytes, LoadError> {
-            #[cfg(any(test, feature = "testing"))]
-            self.fault.on_read(block).map_err(LoadError::of)?;
-            file.read(blob.blocks.span(block), block, sum, &self.buffers)
-        };
+        #[cfg(any(test, feature = "testing"))]
+        let read = || self.fault.on_read(block).map_err(LoadError::of).and_then(|()| read());
         match read() {
             Err(LoadError::Bad) => {
                 self.lose(blob, file, block);

@@ -96,6 +96,13 @@ impl BlobFile {
         Ok(buffer.freeze())
     }
 
+    /// Reads bytes of a block that was checked.
+    pub(crate) fn read_part(&self, bytes: Range<u64>) -> Result<Bytes, LoadError> {
+        let mut buffer = vec![0; (bytes.end - bytes.start) as usize];
+        self.file.read_exact_at(&mut buffer, bytes.start).map_err(LoadError::of)?;
+        Ok(buffer.into())
+    }
+
     /// Checks a block as it is on the disk, whatever the page cache has of it.
     pub(crate) fn check(
         &self,

@@ -82,9 +82,15 @@ impl Attachment {
         self.fill.state().bypass
     }
 
-    /// Takes what is in memory at the reader's position. Without anything to take, and with a fill that goes on,
+    /// Takes what is in memory at the reader's position, at most so many bytes. Without anything to take, and with a fill that goes on,
     /// the reader is woken when that may have changed.
-    pub(crate) fn take(&self, blob: &Blob, queue: &mut VecDeque<Bytes>, context: &Context<'_>) -> Take {
+    pub(crate) fn take(
+        &self,
+        blob: &Blob,
+        queue: &mut VecDeque<Bytes>,
+        most_bytes: u64,
+        context: &Context<'_>,
+    ) -> Take {
         let mut guard = self.fill.state();
         let state = &mut *guard;
         if let Some(error) = blob.condemned() {
@@ -99,7 +105,8 @@ impl Attachment {
             && let Some(window) = window
             && (!held_back || window.is_checked(block))
         {
-            let pieces = window.read(reader.position, reader.demand.range.end);
+            let end = reader.demand.range.end.min(reader.position.saturating_add(most_bytes));
+            let pieces = window.read(reader.position, end);
             let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
             if length > 0 {
                 queue.extend(pieces);

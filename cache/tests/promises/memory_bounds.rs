@@ -1,6 +1,7 @@
 //! How much is held in memory, and what is served from it.
 
 use dataproxy_cache::{Bypass, Outcome, Wanted};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use crate::harness::{BLOCK, RANGE, Rig, bounded, drain, take};
@@ -88,6 +89,35 @@ async fn with_no_disk_a_blob_that_fits_is_kept_in_memory_and_one_that_does_not_p
         rig.check(&large, Wanted::Whole).await;
         let stats = rig.cache.stats();
         assert!(stats.memory_bytes <= 256 * BLOCK, "{} bytes", stats.memory_bytes);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_limited_piece_keeps_nothing_else_alive_wherever_it_comes_from() {
+    bounded(async {
+        let places = [(0, "filled"), (0, "disk_hit"), (256 * BLOCK, "memory_hit")];
+        for ((memory, outcome), limit) in places.into_iter().flat_map(|place| [(place, 99), (place, 5000)]) {
+            let rig = Rig::with(|config| config.memory_bytes = memory).await;
+            let blob = rig.blob(40 * BLOCK);
+            for _ in 0..if outcome == "filled" { 0 } else { 2 } {
+                rig.check(&blob, Wanted::Whole).await;
+                rig.idle().await;
+            }
+            let mut reader = rig.read(&blob, Wanted::Whole).await;
+            reader.limit_pieces(Some(limit));
+            let mut found = Vec::new();
+            while let Some(piece) = reader.next().await {
+                let piece = piece.expect("no error");
+                let length = piece.len() as u64;
+                assert!(length <= limit, "{length} bytes of at most {limit}, {outcome}");
+                // A whole block is no longer than the limit.
+                assert!(length == BLOCK || piece.is_unique(), "{length} bytes hold more, {outcome}");
+                found.extend_from_slice(&piece);
+            }
+            assert!(found == blob.content, "wrong bytes, {outcome}");
+            assert_eq!(reader.outcome().as_str(), outcome);
+        }
     })
     .await;
 }

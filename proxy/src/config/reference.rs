@@ -424,7 +424,13 @@ pub const SETTINGS: &[Setting] = &[
         None,
         "Folder of the disk tier, made if absent; one node uses it at a time. Left out: nothing is kept on disk",
     ),
-    setting("cache", "capacity", BYTES, Some("\"10 GiB\""), "Budget of the disk tier: what its files take in the file system, index files and names included"),
+    setting(
+        "cache",
+        "capacity",
+        BYTES,
+        Some("\"10 GiB\""),
+        "Budget of the disk tier: what its files take in the file system, index files and names included",
+    ),
     setting(
         "cache",
         "disk_patience",
