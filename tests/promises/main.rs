@@ -13,6 +13,7 @@ mod azurite_region;
 mod azurite_suites;
 mod big_layer;
 mod big_memory;
+mod big_slow_readers;
 mod clients_containerd;
 mod clients_cut;
 mod clients_docker;

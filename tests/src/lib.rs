@@ -39,6 +39,7 @@ pub mod saved;
 pub mod seen;
 pub mod sha256sum;
 pub mod skopeo;
+pub mod slow_reader;
 pub mod storage;
 pub mod system;
 pub mod throttle;
