@@ -10,6 +10,7 @@
 //!                                   └──wrong content, changed, refused▶ GaveUp     so would the next one end
 //! ```
 
+mod ahead;
 mod books;
 mod ending;
 mod engine;
@@ -28,6 +29,7 @@ use std::task::Waker;
 
 use tokio::sync::{Notify, watch};
 
+pub(crate) use ahead::AheadMark;
 pub(crate) use books::{Fills, Joined};
 pub(crate) use engine::start;
 pub(crate) use place::{Attachment, Opener, Take};
@@ -122,6 +124,8 @@ struct State {
     without_disk: bool,
     /// Somebody read to the end: the rest is worth having.
     goal_whole: bool,
+    /// Those who have it fetched ahead of readers.
+    ahead: usize,
     /// Taken out of the books while running: serves its readers and publishes nothing.
     detached: bool,
     error: Option<CacheError>,
@@ -180,6 +184,7 @@ impl Fill {
             bypass,
             without_disk: false,
             goal_whole: false,
+            ahead: 0,
             detached: false,
             error: None,
         };

@@ -15,6 +15,7 @@
 //! Sizes are bytes. Everything on disk is a copy: a block that does not match its checksum is a miss, and the layout's
 //! version decides alone whether what a former process left is used.
 
+mod ahead;
 mod blob;
 mod block;
 mod buffers;
@@ -41,6 +42,7 @@ mod sync;
 mod tiers;
 mod verify;
 
+pub use ahead::{Ahead, FetchAhead};
 pub use buffers::{Buffer, Buffers};
 pub use config::{CacheConfig, ConfigError, DiskConfig};
 pub use digest::{Algorithm, Digest, DigestError, Hasher};

@@ -119,7 +119,11 @@ impl Cache {
         }
     }
 
-    async fn find(&self, key: &BlobKey) -> Option<Arc<Blob>> {
+    pub(crate) fn tiers(&self) -> &Arc<Tiers> {
+        &self.tiers
+    }
+
+    pub(crate) async fn find(&self, key: &BlobKey) -> Option<Arc<Blob>> {
         let found = self.tiers.find(key);
         if found.is_some() {
             return found;

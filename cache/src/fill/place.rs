@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::plan::{Demand, Reach, Wait};
-use super::{Fill, Role};
+use super::{Fill, FillStatus, Role};
 use crate::blob::Blob;
 use crate::{Bypass, CacheError};
 
@@ -149,6 +149,21 @@ impl Attachment {
     pub(crate) fn leave_disk(&self) {
         self.fill.leave_disk();
         self.fill.poke();
+    }
+
+    /// Ready once the fill is over; whether it ended with a whole, verified blob.
+    pub(crate) fn poll_ended(&self, context: &Context<'_>) -> Poll<Result<bool, CacheError>> {
+        let mut state = self.fill.state();
+        if let Some(error) = &state.error {
+            return Poll::Ready(Err(error.clone()));
+        }
+        if state.status.has_ended() {
+            return Poll::Ready(Ok(state.status == FillStatus::Complete));
+        }
+        if let Some(reader) = state.readers.get_mut(&self.id) {
+            reader.waker = Some(context.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Ready once the origin has answered this fill, or the fill is over.

@@ -22,6 +22,13 @@ pub(crate) struct Demand {
     pub(crate) verified: bool,
 }
 
+impl Demand {
+    /// Of a blob of `size` bytes, none.
+    pub(crate) fn nothing(size: u64) -> Self {
+        Self { range: size..size, reach: Reach::Bounded, owed: false, verified: false }
+    }
+}
+
 /// How far to trust that a reader reads on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach {

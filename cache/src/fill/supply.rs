@@ -28,10 +28,10 @@ pub(super) type Flights = SelectAll<BoxStream<'static, (u64, Event)>>;
 impl Engine {
     /// Whether the rest is fetched with no reader left: it is wanted, can be kept and is small enough.
     pub(super) fn goes_on(&self, state: &State) -> bool {
-        state.goal_whole
+        let near_its_end = || self.blob.missing_bytes() <= self.tiers.config.finish_bytes;
+        (state.ahead > 0 || (state.goal_whole && near_its_end()))
             && self.is_keeping(state)
             && !self.blob.is_complete()
-            && self.blob.missing_bytes() <= self.tiers.config.finish_bytes
     }
 
     /// Whether the digest is to be told from the blocks that are there or come.
@@ -77,10 +77,13 @@ impl Engine {
     }
 
     fn fetch_wanted(&mut self) {
-        while self.in_flight(false) < self.tiers.config.fetch_parallel {
+        loop {
             let fill = Arc::clone(&self.fill);
             let mut guard = fill.state();
             let state = &mut *guard;
+            if self.in_flight(false) >= state.parallel(self.tiers.config.fetch_parallel) {
+                return;
+            }
             self.let_idle_go(state);
             let Some(mut run) = self.next_run(state) else { return };
             let spare = if run.need == Need::Rest { self.tiers.config.fetch_range_bytes } else { 0 };

@@ -3,6 +3,7 @@
 // Helpers of tests, as the tests themselves, fail by panicking.
 #![allow(clippy::expect_used)]
 
+mod ahead;
 mod crash_model;
 mod disk_room;
 mod disk_trouble;
