@@ -267,6 +267,7 @@ fn lame_duck_lasts_while_connections_come_and_ends_when_none_does() {
     let setup = setup("lame_duck = \"1h\"\nquiet = \"2s\"\n", 1);
     let mut running = setup.start();
     running.signal(Signal::TERM);
+    wait_for(&setup, &running, "lame_duck");
     let began = Instant::now();
     while began.elapsed() < 3 * SECOND {
         assert_eq!(get(setup.pull, "/v2/").expect("it accepts").status, 200);
