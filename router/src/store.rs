@@ -1,8 +1,8 @@
 //! The seam to where the router's state lies: keys and values under one revision that only grows.
 //!
-//! A store is small on purpose: read, commit if what was read still holds, follow, lease. What the keys mean is for
-//! the layer above. Three makers pass one suite (`conformance`, feature `testing`): `memory` for tests, [`embedded`]
-//! for a router that is alone, and [`etcd`] where several routers share one state.
+//! A store is small on purpose: read, commit if what was read still holds, follow, lease. What the keys mean
+//! is for the layer above. Three makers pass one suite (`conformance`, feature `testing`): `memory` for
+//! tests, [`embedded`] for a router that is alone, and [`etcd`] where several routers share one state.
 
 mod commit;
 #[cfg(any(test, feature = "testing"))]
@@ -68,7 +68,8 @@ pub enum Outcome {
 pub struct Changes {
     /// The revision of the commit.
     pub revision: Revision,
-    /// Each changed key once. If empty, nothing below the prefix has changed up to the revision: progress alone.
+    /// Each changed key once. If empty, nothing below the prefix has changed up to the revision: progress
+    /// alone.
     pub changes: Vec<KeyChange>,
 }
 
@@ -106,7 +107,8 @@ impl fmt::Display for LeaseId {
 pub struct Lease {
     /// Its name.
     pub id: LeaseId,
-    /// How long it lives after each [`Store::keep_alive`]. A store may give more than was asked for, never less.
+    /// How long it lives after each [`Store::keep_alive`]. A store may give more than was asked for, never
+    /// less.
     pub ttl: Duration,
 }
 
@@ -115,9 +117,10 @@ pub type Watch = BoxStream<'static, Result<Changes, StoreError>>;
 
 /// Where the router's state lies.
 ///
-/// Every implementation passes the suite of the module `conformance` (feature `testing`). Reads are linearizable: they
-/// see every commit that was acknowledged, to anybody, before the call. Every call has a time limit of the store's own.
-/// Dropping a future leaves undecided whether a commit, a grant or a revoke happened; it harms nothing else.
+/// Every implementation passes the suite of the module `conformance` (feature `testing`). Reads are
+/// linearizable: they see every commit that was acknowledged, to anybody, before the call. Every call has a
+/// time limit of the store's own. Dropping a future leaves undecided whether a commit, a grant or a revoke
+/// happened; it harms nothing else.
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The entry of `key`, or `None` if it is not there.
     ///
@@ -125,7 +128,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// [`StoreError`]. An outage is never `None`.
     fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, StoreError>>;
 
-    /// Every entry whose key begins with `prefix`, byte for byte, all at one revision. The empty prefix is everything.
+    /// Every entry whose key begins with `prefix`, byte for byte, all at one revision. The empty prefix is
+    /// everything.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -133,22 +137,23 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Makes every write if every compare holds, else none. All writes of one commit have one revision.
     ///
-    /// An acknowledged commit outlives the process, and the machine as far as its disk keeps what it said was synced.
+    /// An acknowledged commit outlives the process, and the machine as far as its disk keeps what it said was
+    /// synced.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreErrorKind::Unknown`] says that the commit may have happened: read before trying again.
-    /// After any other error it has not happened and will not.
+    /// [`StoreError`]; [`StoreErrorKind::Unknown`] says that the commit may have happened: read before trying
+    /// again. After any other error it has not happened and will not.
     fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Outcome, StoreError>>;
 
     /// Follows every key below `prefix` from the revision after `after`, usually that of a [`Listing`].
     ///
-    /// One batch for each commit that touched the prefix, whole, in order, without gap or repeat. The watch survives
-    /// whatever the store's connections suffer, without a word. It asks nothing of the store before it is polled, and a
-    /// reader that is slow costs the store no memory. Dropping it ends it.
+    /// One batch for each commit that touched the prefix, whole, in order, without gap or repeat. The watch
+    /// survives whatever the store's connections suffer, without a word. It asks nothing of the store before
+    /// it is polled, and a reader that is slow costs the store no memory. Dropping it ends it.
     ///
     /// # Errors
-    /// The last item: [`StoreErrorKind::Compacted`] if the changes after `after` are no longer known (list again), or
-    /// what keeps the store from ever going on.
+    /// The last item: [`StoreErrorKind::Compacted`] if the changes after `after` are no longer known (list
+    /// again), or what keeps the store from ever going on.
     fn watch(&self, prefix: &str, after: Revision) -> Watch;
 
     /// A new lease that lives for `ttl`, at least.
@@ -160,7 +165,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Lets a lease live for its whole time again, counted from when the store hears of it.
     ///
     /// # Errors
-    /// [`StoreErrorKind::LeaseGone`] if it has ended: what was bound to it is deleted, and it will not come back.
+    /// [`StoreErrorKind::LeaseGone`] if it has ended: what was bound to it is deleted, and it will not come
+    /// back.
     fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Ends a lease now, and deletes what is bound to it. One that has ended already is no error.

@@ -49,8 +49,8 @@ impl Reply {
     }
 }
 
-/// The answer to a message, if it is to have one. `turn` counts up from answer to answer, so that addresses take turns in
-/// the first place.
+/// The answer to a message, if it is to have one. `turn` counts up from answer to answer, so that addresses
+/// take turns in the first place.
 pub(super) fn answer(view: &View, bytes: &[u8], transport: Transport, turn: usize) -> Option<Vec<u8>> {
     let header = Header::read(&mut BinDecoder::new(bytes)).ok()?;
     // An answer to an answer could go on for ever.

@@ -22,8 +22,8 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// The addresses that lead to an endpoint of a stamp: those of the nodes in rotation; with none, of those that serve
-    /// what still comes; with none, of all that are known.
+    /// The addresses that lead to an endpoint of a stamp: those of the nodes in rotation; with none, of those
+    /// that serve what still comes; with none, of all that are known.
     pub(super) fn of(stamp: &Stamp, endpoint: Endpoint) -> Self {
         let serves = |node: &&Node| match node.role {
             Role::All => true,

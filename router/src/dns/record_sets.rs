@@ -1,8 +1,8 @@
-//! The zone as a list, for a cloud's DNS that is to answer instead: written to a file that an updater such as ExternalDNS
-//! or a script reads.
+//! The zone as a list, for a cloud's DNS that is to answer instead: written to a file that an updater such as
+//! ExternalDNS or a script reads.
 //!
-//! Each set has the epoch of its binding, and the list the revision of its snapshot. Neither ever goes back: a router
-//! that is behind, or was restored from an old state, refuses to write.
+//! Each set has the epoch of its binding, and the list the revision of its snapshot. Neither ever goes back:
+//! a router that is behind, or was restored from an old state, refuses to write.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -112,8 +112,8 @@ impl RecordSets {
         Self { zone: dotless(&zone.name), revision: snapshot.revision, sets }
     }
 
-    /// Puts the list in the place of the file at `path`, whole or not at all, unless that is newer. Whether the file has
-    /// changed: the same list is not written again. Blocks.
+    /// Puts the list in the place of the file at `path`, whole or not at all, unless that is newer. Whether
+    /// the file has changed: the same list is not written again. Blocks.
     ///
     /// # Errors
     /// [`RecordSetsError`]; the file is then as it was.

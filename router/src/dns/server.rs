@@ -109,8 +109,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, answering: Arc<Answering>) {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, from)) => {
                     if let Some(answer) = answering.answer(&buffer[..length], Transport::Udp) {
-                        // A full queue loses the answer, as the network may: the client asks again.
-                        let _ = socket.try_send_to(&answer, from);
+                        send(&socket, &answer, from).await;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -119,6 +118,17 @@ async fn serve_udp(socket: Arc<UdpSocket>, answering: Arc<Answering>) {
             }
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// What the network does not take is lost, as it may be on the way: the client asks again.
+async fn send(socket: &UdpSocket, answer: &[u8], to: SocketAddr) {
+    let sent = match socket.try_send_to(answer, to) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.send_to(answer, to).await,
+        sent => sent,
+    };
+    if let Err(error) = sent {
+        tracing::debug!(%to, %error, "an answer was not sent");
     }
 }
 

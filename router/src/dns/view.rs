@@ -115,8 +115,8 @@ impl View {
     }
 }
 
-/// Its serial is the revision, as far as 32 bits go; secondaries are not served, so nothing else compares it. Its own TTL
-/// and its minimum bound how long an absence is believed (RFC 2308 §5).
+/// Its serial is the revision, as far as 32 bits go; secondaries are not served, so nothing else compares it.
+/// Its own TTL and its minimum bound how long an absence is believed (RFC 2308 §5).
 fn soa(zone: &Zone, revision: Revision) -> Record {
     let (minute, week) = (60, 7 * 24 * 3600);
     let server = zone.servers.first().map_or_else(Name::root, |(server, _)| server.clone());

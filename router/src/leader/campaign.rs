@@ -76,7 +76,8 @@ impl Campaign {
         }
     }
 
-    /// How long after a sign of life nobody else can lead for certain: a tenth less than the lease, as clocks differ.
+    /// How long after a sign of life nobody else can lead for certain: a tenth less than the lease, as clocks
+    /// differ.
     fn sure(&self) -> Duration {
         self.term.lease - self.term.lease / 10
     }

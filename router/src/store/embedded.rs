@@ -1,10 +1,11 @@
 //! The store of a router that is alone: one file, and a copy of it in memory.
 //!
-//! Reads and watches are answered from memory. A commit is judged there, written to the file by one thread, synced, and
-//! only then seen. Redb keeps the file whole when the process or the machine dies in the middle.
+//! Reads and watches are answered from memory. A commit is judged there, written to the file by one thread,
+//! synced, and only then seen. Redb keeps the file whole when the process or the machine dies in the middle.
 //!
-//! Two things do not outlive the process: what a watch could still be told of the past (a watch of old changes is told
-//! to list again) and leases, whose keys are deleted when the file is opened, since their holders died with it.
+//! Two things do not outlive the process: what a watch could still be told of the past (a watch of old
+//! changes is told to list again) and leases, whose keys are deleted when the file is opened, since their
+//! holders died with it.
 
 mod error;
 mod file;
@@ -43,8 +44,9 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the file at `path`, or makes it; its folder has to be there. The file is read and checked whole, and what a
-    /// crash left is mended. A file `path` with `.lock` appended says which process has it open. Blocks.
+    /// Opens the file at `path`, or makes it; its folder has to be there. The file is read and checked whole,
+    /// and what a crash left is mended. A file `path` with `.lock` appended says which process has it open.
+    /// Blocks.
     ///
     /// # Errors
     /// [`OpenError`]; a file that is refused is left as it is.

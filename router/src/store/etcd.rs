@@ -1,7 +1,8 @@
 //! The store of several routers: an etcd cluster, spoken to by gRPC (`docs/adr/0015-etcd.md`).
 //!
-//! Keys lie below a prefix; revisions are etcd's own. Calls go to one member of the cluster, and to the next when that
-//! fails. A read is tried at every member within the time limit; a write that may have reached one is not sent again.
+//! Keys lie below a prefix; revisions are etcd's own. Calls go to one member of the cluster, and to the next
+//! when that fails. A read is tried at every member within the time limit; a write that may have reached one
+//! is not sent again.
 
 mod cluster;
 mod errors;
@@ -43,8 +44,8 @@ pub struct EtcdStore {
 }
 
 impl EtcdStore {
-    /// A store at these endpoints. Nothing is sent before it is used, so the cluster may be away. Must be called in a
-    /// tokio runtime.
+    /// A store at these endpoints. Nothing is sent before it is used, so the cluster may be away. Must be
+    /// called in a tokio runtime.
     ///
     /// # Errors
     /// [`EtcdOptionsError`]

@@ -1,7 +1,8 @@
-//! The state of a store that has it all in its own memory: entries, history, leases. No clock, no I/O, no locks.
+//! The state of a store that has it all in its own memory: entries, history, leases. No clock, no I/O, no
+//! locks.
 //!
-//! A commit is *judged*, which says what it would change, and what it changes is *applied*, so that it can be written to
-//! disk between the two.
+//! A commit is *judged*, which says what it would change, and what it changes is *applied*, so that it can be
+//! written to disk between the two.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;

@@ -1,5 +1,5 @@
-//! A process that commits in a loop is killed with -9, over and over. `DATAPROXY_KILLS` says how often; 50 is the
-//! ordinary number. `DATAPROXY_SEED` repeats the choices, though not their instants.
+//! A process that commits in a loop is killed with -9, over and over. `DATAPROXY_KILLS` says how often; 50 is
+//! the ordinary number. `DATAPROXY_SEED` repeats the choices, though not their instants.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

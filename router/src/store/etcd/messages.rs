@@ -1,5 +1,6 @@
-//! The messages of etcd's API that are spoken here, with the fields that are used. Numbers are those of `rpc.proto` and
-//! `kv.proto` of etcd 3.4, which later ones keep; what is not listed is skipped by the decoder.
+//! The messages of etcd's API that are spoken here, with the fields that are used. Numbers are those of
+//! `rpc.proto` and `kv.proto` of etcd 3.4, which later ones keep; what is not listed is skipped by the
+//! decoder.
 
 use bytes::Bytes;
 use prost::{Message, Oneof};

@@ -1,8 +1,8 @@
 //! A watch that goes on at another member when its own fails.
 //!
-//! It resumes at the last revision that it told, and skips what it has told: to begin at the one after could miss a
-//! delete at the revision of a compaction, and a member that is behind may send what is older than was asked for.
-//! Progress notices are not taken as a place to resume at (`docs/adr/0015-etcd.md`).
+//! It resumes at the last revision that it told, and skips what it has told: to begin at the one after could
+//! miss a delete at the revision of a compaction, and a member that is behind may send what is older than was
+//! asked for. Progress notices are not taken as a place to resume at (`docs/adr/0015-etcd.md`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
