@@ -34,6 +34,14 @@ pub enum FileError {
         /// What is wrong there.
         reason: String,
     },
+    /// It has a field that a snapshot has not: in a file that people write, a name that is misspelt.
+    #[error("{}: {field}: there is no such field; correct its name or leave it out", path.display())]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Where it is in the file, such as `bindings.0.epohc`.
+        field: String,
+    },
     /// It contradicts itself.
     #[error("{}: {error}", path.display())]
     Invalid {
@@ -69,7 +77,17 @@ pub enum FileError {
 pub fn load(path: &Path, region: &RegionName) -> Result<Table, FileError> {
     let path = || path.to_owned();
     let text = std::fs::read_to_string(path()).map_err(|error| FileError::Read { path: path(), error })?;
-    let snapshot: Snapshot = serde_json::from_str(&text).map_err(|error| FileError::Parse {
+    let mut unknown = None;
+    let mut json = serde_json::Deserializer::from_str(&text);
+    let parsed: Result<Snapshot, _> = serde_ignored::deserialize(&mut json, |field| {
+        unknown.get_or_insert_with(|| field.to_string());
+    });
+    let parsed = parsed.and_then(|snapshot| json.end().map(|()| snapshot));
+    // A name that is misspelt comes before what is missed because of it.
+    if let Some(field) = unknown {
+        return Err(FileError::Unknown { path: path(), field });
+    }
+    let snapshot = parsed.map_err(|error| FileError::Parse {
         path: path(),
         line: error.line(),
         column: error.column(),

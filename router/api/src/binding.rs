@@ -57,7 +57,6 @@ pub enum Delivery {
 
 /// A registry's binding to its home stamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Binding {
     /// The registry.
     pub registry: RegistryName,

@@ -2,6 +2,9 @@
 //!
 //! Data only: no I/O and no runtime. Every name is validated as it is parsed, so a value of one of
 //! these types can be used in a path, a label or a log line as it is.
+//!
+//! A field that is not known is ignored and one that is new has a default, so that routers and nodes of neighbouring
+//! versions understand each other.
 
 mod binding;
 mod change;

@@ -89,7 +89,6 @@ impl Intent {
 
 /// One node of a stamp.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Node {
     /// Its name, unique in the region.
     pub name: NodeName,

@@ -118,7 +118,6 @@ impl fmt::Debug for Prefix {
 
 /// One place that holds all of a registry's content.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Location {
     /// The storage account.
     pub account: AccountName,
@@ -137,7 +136,6 @@ impl fmt::Display for Location {
 
 /// The storage that holds a registry's content. Separate from the binding: a re-bind copies nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Placement {
     /// The storage account that is asked first, or the upstream registry.
     pub account: AccountName,

@@ -24,7 +24,6 @@ impl fmt::Display for Revision {
 
 /// Every stamp and every binding of a region at one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Snapshot {
     /// Version of the whole.
     pub revision: Revision,
@@ -317,6 +316,17 @@ mod tests {
             let error = snapshot(&with_bindings(&bindings)).expect_err(&bindings);
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn a_field_of_a_later_version_is_ignored_wherever_it_is() {
+        let plain: Snapshot = serde_json::from_str(&with_bindings(&binding("contoso", "a", "c"))).unwrap();
+        let mut json = serde_json::to_value(&plain).unwrap();
+        for place in ["", "/stamps/0", "/stamps/0/nodes/0", "/bindings/0", "/bindings/0/placement"] {
+            let object = json.pointer_mut(place).and_then(serde_json::Value::as_object_mut).expect(place);
+            object.insert("of_a_later_version".to_owned(), serde_json::json!({"any": ["thing", 1]}));
+        }
+        assert_eq!(serde_json::from_value::<Snapshot>(json).unwrap(), plain);
     }
 
     #[test]

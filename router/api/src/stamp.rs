@@ -33,7 +33,6 @@ impl StampState {
 
 /// One stamp of the region.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Stamp {
     /// Its name.
     pub name: StampName,

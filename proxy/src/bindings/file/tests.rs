@@ -69,7 +69,19 @@ async fn a_renamed_file_is_in_force_within_a_second() {
 async fn a_bad_file_changes_nothing_and_is_reported_with_its_place() {
     let watched = watched();
     for (text, reason) in [
-        (snapshot(6, "b").replace("\"region\"", "\"regoin\""), ":3:10: unknown field `regoin`"),
+        (
+            snapshot(6, "b").replace("\"region\"", "\"regoin\""),
+            "bindings.json: regoin: there is no such field",
+        ),
+        (
+            snapshot(6, "b").replace("\"container\"", "\"prefxi\": \"x/\", \"container\""),
+            "bindings.json: bindings.0.placement.prefxi: there is no such field",
+        ),
+        (
+            snapshot(6, "b").replace("\"epoch\": 1", "\"epoch\": \"1\""),
+            ": invalid type: string \"1\", expected u64",
+        ),
+        (snapshot(6, "b") + "}", "trailing characters"),
         (snapshot(4, "b"), "revision 4 is older than 5"),
         (snapshot(5, "b"), "revision 5 is in force with other content"),
         (snapshot(6, "b").replace("\"epoch\": 1", "\"epoch\": 0"), "contoso has epoch 0, older than 1"),
