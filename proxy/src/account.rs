@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::Outcome;
-use dataproxy_router_api::{Epoch, NodeName, RegistryName, StampName};
+use dataproxy_router_api::{Binding, Epoch, NodeName, RegistryName, StampName};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request};
 use tokio::time::Instant;
 
+use crate::bindings::Flight;
 use crate::connections::{Exchange, Subject};
 use crate::identify::{Identified, NamedBy};
 use crate::name::Repository;
@@ -82,6 +83,8 @@ pub struct Record {
     pub epoch: Option<Epoch>,
     /// Whether this node's stamp is not the home any more.
     pub late: bool,
+    /// Whether it was forwarded to the home stamp.
+    pub forwarded: bool,
     /// Whether a tag was answered from memory because storage did not answer.
     pub stale: bool,
     /// The answer's status; `None` if the client went away before there was one.
@@ -128,16 +131,23 @@ pub type Observer = Arc<dyn Fn(&Record) + Send + Sync>;
 /// The record in the making. Dropping it makes it final.
 pub struct Account {
     /// Boxed: the account goes through many hands, and the record is large.
-    record: Box<Record>,
+    kept: Box<Kept>,
     started: Instant,
+}
+
+/// What an account keeps to its end.
+struct Kept {
+    record: Record,
     observer: Option<Observer>,
+    /// Counts the request among its registry's running ones until it is dropped.
+    flight: Option<Flight>,
 }
 
 impl Account {
     /// Opens the account of a request.
     pub fn open(parts: &request::Parts, node: NodeName, observer: Option<Observer>) -> Self {
         let peer = parts.extensions.get::<Peer>();
-        let record = Box::new(Record {
+        let record = Record {
             node,
             request_id: request_id(&parts.headers),
             method: parts.method.clone(),
@@ -150,6 +160,7 @@ impl Account {
             home_stamp: None,
             epoch: None,
             late: false,
+            forwarded: false,
             stale: false,
             status: None,
             code: None,
@@ -169,24 +180,24 @@ impl Account {
             version: parts.version,
             user_agent: text(&parts.headers, header::USER_AGENT, 256),
             exchange: parts.extensions.get::<Arc<Exchange>>().cloned(),
-        });
-        Self { record, started: Instant::now(), observer }
+        };
+        Self { kept: Box::new(Kept { record, observer, flight: None }), started: Instant::now() }
     }
 
     /// The id of the request.
     pub fn request_id(&self) -> &str {
-        &self.record.request_id
+        &self.kept.record.request_id
     }
 
     /// The `ns` to echo.
     pub fn namespace(&self) -> Option<&str> {
-        self.record.namespace.as_deref()
+        self.kept.record.namespace.as_deref()
     }
 
     /// The request was read.
     pub fn asked(&mut self, request: &Request) {
-        self.record.kind = request.target.kind();
-        self.record.reference = match &request.target {
+        self.kept.record.kind = request.target.kind();
+        self.kept.record.reference = match &request.target {
             Target::Manifest { reference, .. } => Some(reference.to_string()),
             Target::Blob { digest, .. } | Target::Referrers { digest, .. } => Some(digest.text()),
             Target::Ping | Target::Tags { .. } => None,
@@ -195,93 +206,109 @@ impl Account {
 
     /// The registry was found.
     pub fn identified(&mut self, request: &Request, identified: &Identified<'_>) {
-        self.record.registry = Some(identified.binding.registry.clone());
-        self.record.repository.clone_from(&identified.repository);
-        self.record.named_by = Some(identified.named_by);
+        self.kept.record.registry = Some(identified.binding.registry.clone());
+        self.kept.record.repository.clone_from(&identified.repository);
+        self.kept.record.named_by = Some(identified.named_by);
         if identified.named_by == NamedBy::Namespace {
-            self.record.namespace.clone_from(&request.namespace);
+            self.kept.record.namespace.clone_from(&request.namespace);
         }
-        if let Some(exchange) = &self.record.exchange {
+        if let Some(exchange) = &self.kept.record.exchange {
             exchange.is_about(Subject {
                 registry: identified.binding.registry.clone(),
                 repository: identified.repository.clone(),
-                reference: self.record.reference.clone(),
+                reference: self.kept.record.reference.clone(),
             });
         }
     }
 
+    /// It counts among the running pulls of its registry.
+    pub fn flies(&mut self, flight: Flight) {
+        self.kept.flight = Some(flight);
+    }
+
+    /// It is of a registry whose home is another stamp.
+    pub fn late(&mut self, binding: &Binding) {
+        self.kept.record.home_stamp = Some(binding.home_stamp.clone());
+        self.kept.record.epoch = Some(binding.epoch);
+        self.kept.record.late = true;
+    }
+
+    /// It goes to the home stamp.
+    pub fn forwarded(&mut self) {
+        self.kept.record.forwarded = true;
+    }
+
     /// Stamp and storage were found.
     pub fn resolved(&mut self, at: &ResolvedStamp<'_>) {
-        self.record.home_stamp = Some(at.binding().home_stamp.clone());
-        self.record.epoch = Some(at.epoch());
-        self.record.late = at.is_late();
+        self.kept.record.home_stamp = Some(at.binding().home_stamp.clone());
+        self.kept.record.epoch = Some(at.epoch());
+        self.kept.record.late = at.is_late();
     }
 
     /// The client is sent elsewhere.
     pub fn redirected(&mut self, to: Destination) {
-        self.record.redirected = Some(to);
+        self.kept.record.redirected = Some(to);
     }
 
     /// A range applied.
     pub fn ranged(&mut self, headers: &HeaderMap) {
-        self.record.range = text(headers, header::RANGE, 80);
+        self.kept.record.range = text(headers, header::RANGE, 80);
     }
 
     /// An older tag was served.
     pub fn stale(&mut self) {
-        self.record.stale = true;
+        self.kept.record.stale = true;
     }
 
     /// The content is or was served so.
     pub fn served(&mut self, outcome: Outcome) {
-        self.record.outcome = Some(outcome);
+        self.kept.record.outcome = Some(outcome);
     }
 
     /// The request is refused.
     pub fn refused(&mut self, refusal: &Refusal) {
-        self.record.code = Some(refusal.code());
+        self.kept.record.code = Some(refusal.code());
     }
 
     /// Headers are on their way, and `length` bytes of body are to follow them.
     pub fn answered(&mut self, status: StatusCode, length: u64) {
-        self.record.status = Some(status);
-        self.record.length = length;
+        self.kept.record.status = Some(status);
+        self.kept.record.length = length;
         if length == 0 {
-            self.record.first_byte = Some(self.started.elapsed());
-            self.record.end = End::Complete;
+            self.kept.record.first_byte = Some(self.started.elapsed());
+            self.kept.record.end = End::Complete;
         }
     }
 
     /// So many bytes more were handed to the connection.
     pub fn sent(&mut self, bytes: u64) {
-        if self.record.first_byte.is_none() {
-            self.record.first_byte = Some(self.started.elapsed());
+        if self.kept.record.first_byte.is_none() {
+            self.kept.record.first_byte = Some(self.started.elapsed());
         }
-        self.record.sent = self.record.sent.saturating_add(bytes);
-        if self.record.sent >= self.record.length {
-            self.record.end = End::Complete;
+        self.kept.record.sent = self.kept.record.sent.saturating_add(bytes);
+        if self.kept.record.sent >= self.kept.record.length {
+            self.kept.record.end = End::Complete;
         }
     }
 
     /// The content failed in the middle.
     pub fn failed(&mut self, error: &dyn fmt::Display) {
-        self.record.end = End::Failed;
-        self.record.error = Some(error.to_string());
+        self.kept.record.end = End::Failed;
+        self.kept.record.error = Some(error.to_string());
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.record.total = self.started.elapsed();
-        if self.record.end == End::Aborted
-            && self.record.exchange.as_ref().is_some_and(|exchange| exchange.was_cut())
-        {
-            self.record.end = End::Cut;
+        let record = &mut self.kept.record;
+        record.total = self.started.elapsed();
+        if record.end == End::Aborted && record.exchange.as_ref().is_some_and(|exchange| exchange.was_cut()) {
+            record.end = End::Cut;
         }
-        tell::log(&self.record);
-        tell::count(&self.record);
-        if let Some(observer) = &self.observer {
-            observer(&self.record);
+        tell::log(&self.kept.record);
+        tell::count(&self.kept.record);
+        if let Some(observer) = &self.kept.observer {
+            observer(&self.kept.record);
         }
     }
 }

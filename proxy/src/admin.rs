@@ -15,7 +15,7 @@ use dataproxy_router_api::{NodeName, RegionName, Role, StampName};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::bindings::file::BindingsFile;
+use crate::bindings::feed::Feed;
 use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::Registry;
 use crate::tls::Certificate;
@@ -49,7 +49,7 @@ pub struct View {
     /// Where it is in its life.
     pub life: Lifecycle,
     /// Its bindings.
-    pub bindings: Arc<BindingsFile>,
+    pub bindings: Feed,
     /// Its certificate, where it speaks TLS.
     pub certificate: Option<Arc<Certificate>>,
     /// Its metrics.
@@ -151,10 +151,15 @@ pub(crate) fn error(status: StatusCode, message: &str) -> Response {
 async fn readyz(Shared(view): Shared<View>) -> Response {
     let state = view.life.state();
     let status = if state == State::Ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let revision = view.bindings.bindings().current().snapshot().revision;
+    let bindings = view.bindings.shown();
     let name = &view.identity.name;
-    (status, Json(json!({"state": state.as_str(), "node": name, "bindings_revision": revision})))
-        .into_response()
+    let body = json!({
+        "state": state.as_str(),
+        "node": name,
+        "bindings_revision": bindings.revision,
+        "bindings_source": bindings.source,
+    });
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(Shared(view): Shared<View>) -> Response {
@@ -178,10 +183,7 @@ async fn node(Shared(view): Shared<View>, started: Instant) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "state": view.life.state().as_str(),
         "uptime_seconds": started.elapsed().as_secs(),
-        "bindings": {
-            "revision": view.bindings.bindings().current().snapshot().revision,
-            "error": view.bindings.error().as_deref(),
-        },
+        "bindings": view.bindings.shown(),
         "certificate_error": view.certificate.as_ref().and_then(|certificate| certificate.error()).as_deref(),
     }))
     .into_response()

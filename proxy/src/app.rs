@@ -14,15 +14,16 @@ use tokio::task::JoinSet;
 
 use crate::accept::{Acceptor, Speaks, bind};
 use crate::admin::{Admin, Identity, Listener, View};
-use crate::bindings::file::BindingsFile;
+use crate::bindings::feed::Feed;
 use crate::body::Body;
-use crate::config::{BindingsSource, Config, Listen};
+use crate::config::{Config, Listen};
 use crate::connection::Bounds;
 use crate::connections::Connections;
 use crate::control::{self, Controlled};
 use crate::drain_file::DrainFile;
 use crate::exit::{Exit, Failure};
 use crate::front::Front;
+use crate::late::Late;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{self, Registry};
 use crate::passed::{self, Passed};
@@ -37,6 +38,7 @@ use crate::store::guard::{self, Guard};
 mod check;
 mod live;
 mod open;
+mod routed;
 
 pub use check::{check, reach};
 use live::{Signals, leave, live, lulls};
@@ -142,9 +144,7 @@ async fn start(
     background: &mut JoinSet<()>,
 ) -> Result<Started, Failure> {
     let certificate = open::certificate(&config.listen)?;
-    let BindingsSource::File { path } = &config.bindings;
-    let bindings = BindingsFile::open(path.clone(), config.node.region.clone());
-    let bindings = Arc::new(bindings.map_err(|error| Failure::new(Exit::Input, error))?);
+    let routed::Opened { feed: bindings, routers } = routed::open(config)?;
     let open::Accounts { stores, guards } = open::accounts(config)?;
     guards.iter().for_each(|guard| guard::show_zeroes(guard));
     let cache = open::cache(config).await?;
@@ -158,10 +158,10 @@ async fn start(
             role: node.role,
         },
         life: life.clone(),
-        bindings: Arc::clone(&bindings),
+        bindings: bindings.clone(),
         certificate: certificate.clone(),
         metrics: registry,
-        refresh: refresh(cache.as_ref(), &guards, &connections),
+        refresh: refresh(cache.as_ref(), &guards, &connections, bindings.clone()),
     };
     let controlled = Controlled {
         identity: view.identity.clone(),
@@ -173,16 +173,21 @@ async fn start(
     let admin =
         Admin::start(sockets.admin, view, control).map_err(|error| Failure::new(Exit::System, error))?;
 
-    let (followed, reloads) = (Arc::clone(&bindings), life.clone());
+    let (followed, reloads) = (bindings.clone(), life.clone());
     background.spawn(async move { followed.follow(&reloads).await });
     if let Some(path) = &config.drain.file {
         let (file, life) = (DrainFile::new(path.clone(), config.drain.file_deadline), life.clone());
         background.spawn(async move { file.follow(&life).await });
     }
+    if let Some(routers) = routers {
+        routed::report(config, routers, &bindings, &stores, life, background);
+    }
     if let Some(certificate) = certificate.clone() {
         let reloads = life.clone();
         background.spawn(async move { certificate.follow(&reloads).await });
     }
+    // Nothing is known to serve before.
+    bindings.available().await;
     if !config.is_front() {
         background.spawn(reach::follow(Arc::clone(bindings.bindings()), stores.clone()));
     }
@@ -207,7 +212,8 @@ async fn start(
                     life: life.clone(),
                 })
             });
-            let puller = puller(config, redirects, &bindings, stores, cache, stamp_cache.clone())?;
+            let puller = puller(config, redirects, &bindings, stores, cache.clone(), stamp_cache.clone())?;
+            routed::purge(&bindings, cache, Arc::clone(&puller), background).await;
             Serving::Stamp(puller, stamp_cache)
         }
         None => Serving::Front(front(config, &bindings, life, background).await?),
@@ -288,6 +294,7 @@ fn refresh(
     cache: Option<&Cache>,
     guards: &[Arc<Guard>],
     connections: &Arc<Connections>,
+    bindings: Feed,
 ) -> Arc<dyn Fn() + Send + Sync> {
     let (cache, guards, connections) = (cache.cloned(), guards.to_vec(), Arc::clone(connections));
     Arc::new(move || {
@@ -296,13 +303,14 @@ fn refresh(
             metrics::show_cache(&cache.stats());
         }
         guards.iter().for_each(|guard| guard.show());
+        bindings.show();
     })
 }
 
 fn puller(
     config: &Config,
     redirects: Redirects,
-    bindings: &BindingsFile,
+    bindings: &Feed,
     stores: Stores,
     cache: Cache,
     stamp_cache: Option<Arc<StampCache>>,
@@ -317,13 +325,14 @@ fn puller(
         freshness: config.freshness,
         redirects,
         stamp_cache,
+        late: Late::new(Arc::clone(bindings.bindings()), config.front, config.moves.spread),
         observer: None,
     })))
 }
 
 async fn front(
     config: &Config,
-    bindings: &BindingsFile,
+    bindings: &Feed,
     life: &Lifecycle,
     background: &mut JoinSet<()>,
 ) -> Result<Arc<Front>, Failure> {

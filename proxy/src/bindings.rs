@@ -1,74 +1,25 @@
 //! The bindings that this node works from: an immutable table, swapped whole, never going backwards.
 
+pub mod feed;
 pub mod file;
+pub mod router;
+mod table;
+mod work;
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use dataproxy_router_api::{
-    Binding, Epoch, RegistryHost, RegistryName, Revision, Snapshot, Stamp, StampName,
-};
+use dataproxy_router_api::{Epoch, RegistryName, Revision};
+use tokio::sync::watch;
 
-/// A snapshot, indexed for look-ups.
-#[derive(Debug)]
-pub struct Table {
-    snapshot: Snapshot,
-    by_registry: HashMap<RegistryName, usize>,
-    by_host: HashMap<RegistryHost, usize>,
-}
-
-impl Table {
-    /// Indexes a validated snapshot.
-    pub fn new(snapshot: Snapshot) -> Self {
-        let by_registry = snapshot
-            .bindings
-            .iter()
-            .enumerate()
-            .map(|(at, binding)| (binding.registry.clone(), at))
-            .collect();
-        let hosts = |(at, binding): (usize, &Binding)| {
-            binding.hosts.iter().map(move |host| (host.clone(), at)).collect::<Vec<_>>()
-        };
-        let by_host = snapshot.bindings.iter().enumerate().flat_map(hosts).collect();
-        Self { snapshot, by_registry, by_host }
-    }
-
-    /// The binding of `registry`, a name or its text, if it has one.
-    pub fn binding<Q>(&self, registry: &Q) -> Option<&Binding>
-    where
-        RegistryName: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.by_registry.get(registry).map(|at| &self.snapshot.bindings[*at])
-    }
-
-    /// The binding that is known by `host`, a canonical one: with this port, or without any.
-    pub fn binding_by_host(&self, host: &str, port: Option<u16>) -> Option<&Binding> {
-        if self.by_host.is_empty() {
-            return None;
-        }
-        let with_port = port.and_then(|port| self.by_host.get(format!("{host}:{port}").as_str()));
-        with_port.or_else(|| self.by_host.get(host)).and_then(|at| self.snapshot.bindings.get(*at))
-    }
-
-    /// The stamp of this name.
-    pub fn stamp(&self, name: &StampName) -> Option<&Stamp> {
-        self.snapshot.stamp(name)
-    }
-
-    /// The snapshot behind the table.
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
-    }
-}
+pub use table::Table;
+pub use work::{Flight, Standing, Worked};
 
 /// The table in force.
 #[derive(Debug)]
 pub struct Bindings {
     table: ArcSwap<Table>,
+    revision: watch::Sender<Revision>,
 }
 
 /// Why a snapshot is not put in force.
@@ -102,7 +53,8 @@ pub enum Refused {
 impl Bindings {
     /// Starts with this table.
     pub fn new(table: Table) -> Self {
-        Self { table: ArcSwap::from_pointee(table) }
+        let revision = watch::Sender::new(table.snapshot().revision);
+        Self { table: ArcSwap::from_pointee(table), revision }
     }
 
     /// The table in force now. A request takes it once and works from that.
@@ -110,14 +62,37 @@ impl Bindings {
         self.table.load_full()
     }
 
-    /// Puts a newer table in force. The one that is in force is accepted again.
+    /// A receiver that changes with every table that is put in force.
+    pub fn changes(&self) -> watch::Receiver<Revision> {
+        self.revision.subscribe()
+    }
+
+    /// Puts a newer table in force. The one that is in force is accepted again. One writer at a time.
     ///
     /// # Errors
     /// [`Refused`] if any of it goes backwards; nothing changes then.
     pub fn replace(&self, table: Table) -> Result<(), Refused> {
         let in_force = self.current();
+        if in_force.snapshot().revision == table.snapshot().revision
+            && in_force.snapshot() != table.snapshot()
+        {
+            return Err(Refused::SameRevision(table.snapshot().revision));
+        }
+        self.confirm(table)
+    }
+
+    /// The same for a table that may say more of the revision in force: that was saved by another version of this
+    /// program, which did not know all of it.
+    ///
+    /// # Errors
+    /// As [`Bindings::replace`].
+    pub fn confirm(&self, mut table: Table) -> Result<(), Refused> {
+        let in_force = self.current();
         follows(&in_force, &table)?;
+        table.continues(&in_force);
+        let revision = table.snapshot().revision;
         self.table.store(Arc::new(table));
+        self.revision.send_replace(revision);
         Ok(())
     }
 }
@@ -126,9 +101,6 @@ fn follows(in_force: &Table, next: &Table) -> Result<(), Refused> {
     let (before, after) = (in_force.snapshot(), next.snapshot());
     if after.revision < before.revision {
         return Err(Refused::Older { found: after.revision, in_force: before.revision });
-    }
-    if after.revision == before.revision && after != before {
-        return Err(Refused::SameRevision(after.revision));
     }
     for binding in &after.bindings {
         match in_force.binding(&binding.registry) {

@@ -5,6 +5,7 @@
 //! `docs/configuration.md` is checked against these types.
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -30,7 +31,7 @@ pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
     Account, Accounts, Admin, BindingsSource, ClientAccess, Control, Delivery, Drain, Forwarding, Listen,
-    Log, LogFormat, Node, Sharing, Tenancy, Terms,
+    Log, LogFormat, Moves, Node, Sharing, Tenancy, Terms,
 };
 use section::{AccountKind, AccountSection, CacheSection, DeliverySection, FreshnessSection};
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub control: Control,
     /// Where its bindings come from.
     pub bindings: BindingsSource,
+    /// How registries leave its stamp.
+    pub moves: Moves,
     /// How registries are named.
     pub tenancy: Tenancy,
     /// The storage accounts that it may read.
@@ -83,6 +86,8 @@ struct Written {
     #[serde(default)]
     control: Control,
     bindings: BindingsSource,
+    #[serde(default)]
+    moves: Moves,
     #[serde(default)]
     tenancy: Tenancy,
     #[serde(default)]
@@ -127,6 +132,31 @@ impl Config {
     pub fn is_front(&self) -> bool {
         self.node.stamp.is_none()
     }
+
+    /// Where others reach its plain listener, if it has one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.node.address.or_else(|| self.listen.pull.first().copied())
+    }
+
+    /// Where others reach its admin listener.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.node.admin_address.unwrap_or(self.admin.listen)
+    }
+}
+
+impl BindingsSource {
+    /// The same, with its paths taken from `folder`.
+    fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::File { path } => Self::File { path: folder.join(path) },
+            Self::Router { routers, snapshot, token_file, ca_file } => Self::Router {
+                routers,
+                snapshot: folder.join(snapshot),
+                token_file: token_file.map(|path| folder.join(path)),
+                ca_file: ca_file.map(|path| folder.join(path)),
+            },
+        }
+    }
 }
 
 impl Written {
@@ -149,7 +179,6 @@ impl Written {
             disk.dir = folder.join(&disk.dir);
         }
         let delivery = delivery(self.delivery, &self.node, folder)?;
-        let BindingsSource::File { path } = self.bindings;
         let config = Config {
             node: self.node,
             listen: Listen {
@@ -160,7 +189,8 @@ impl Written {
             drain: Drain { file: self.drain.file.map(|path| folder.join(path)), ..self.drain },
             admin: self.admin,
             control: Control { listen: self.control.listen.map(|address| address.within(folder)) },
-            bindings: BindingsSource::File { path: folder.join(path) },
+            bindings: self.bindings.within(folder),
+            moves: self.moves,
             tenancy: self.tenancy,
             accounts,
             terms,
@@ -199,6 +229,7 @@ fn terms(name: &AccountName, section: &AccountSection) -> Result<Terms, Invalid>
 fn check(config: &Config) -> Result<(), Invalid> {
     check_node(&config.node)?;
     check_listen(config)?;
+    check_routers(config)?;
     config.cache.validate().map_err(|error| {
         let key = error.key.strip_suffix("_bytes").unwrap_or(error.key);
         let allowed = error.allowed.replace("_bytes", "");
@@ -217,6 +248,7 @@ fn check(config: &Config) -> Result<(), Invalid> {
         ("front.try_timeout", front.try_timeout),
         ("front.headers_timeout", front.headers_timeout),
         ("front.body_idle_timeout", front.body_idle_timeout),
+        ("moves.spread", config.moves.spread),
     ] {
         within(key, value, Duration::from_millis(10), Duration::from_secs(24 * 3600))?;
     }
@@ -317,6 +349,36 @@ fn check_node(node: &Node) -> Result<(), Invalid> {
         return Err(Invalid::new("node.zone", error.to_string()));
     }
     node.threads.map_or(Ok(()), |threads| count("node.threads", threads, 1, 1024))
+}
+
+/// What only matters where there are routers to be told of it.
+fn check_routers(config: &Config) -> Result<(), Invalid> {
+    let BindingsSource::Router { routers, .. } = &config.bindings else { return Ok(()) };
+    if routers.is_empty() {
+        return Err(Invalid::new("bindings.routers", "empty; a node follows one router or more"));
+    }
+    let mut seen = HashSet::new();
+    if let Some(twice) = routers.iter().find(|router| !seen.insert(*router)) {
+        return Err(Invalid::new(
+            "bindings.routers",
+            format!("{twice} is listed twice; a router has one entry"),
+        ));
+    }
+    if config.is_front() {
+        return Ok(());
+    }
+    let ways = [
+        ("node.address", config.address(), "listen.pull"),
+        ("node.admin_address", Some(config.admin_address()), "admin.listen"),
+    ];
+    for (key, address, listen) in ways {
+        if address.is_none_or(|address| address.ip().is_unspecified() || address.port() == 0) {
+            let problem =
+                format!("missing; {listen} has no address by which others reach this node: name it here");
+            return Err(Invalid::new(key, problem));
+        }
+    }
+    Ok(())
 }
 
 fn check_listen(config: &Config) -> Result<(), Invalid> {

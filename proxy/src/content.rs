@@ -14,6 +14,7 @@ use dataproxy_router_api::{Binding, Placement};
 use crate::holdings::{Claim, Holdings};
 use crate::layout::Layout;
 use crate::name::{Reference, Repository, Tag};
+use crate::purge::Subject;
 use crate::refusal::Refusal;
 use crate::resolve::ResolvedStamp;
 use crate::stamp::Vouched;
@@ -104,6 +105,21 @@ impl Content {
     /// An empty one.
     pub fn new(freshness: Freshness) -> Self {
         Self { freshness, links: Links::new() }
+    }
+
+    /// Forgets the links that a purge names.
+    pub(crate) fn forget(&self, subject: &Subject) {
+        let Some(location) = subject.location.clone() else { return };
+        let subject = subject.clone();
+        self.links.forget(move |key| {
+            let of_digest = match (&subject.digest, &key.claim) {
+                (None, _) => true,
+                (Some(digest), Claim::Blob(claimed) | Claim::Manifest(claimed)) => claimed == digest,
+                // What a tag means is asked for every few seconds anyway.
+                (Some(_), Claim::Tag(_)) => true,
+            };
+            key.location == location && subject.covers(&key.repository) && of_digest
+        });
     }
 
     /// How old what it says may be.

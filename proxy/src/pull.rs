@@ -5,7 +5,7 @@
 //! | parse | `request.rs` | HTTP → `Request` | 400, 404, 405, 413, 414 |
 //! | identify | `identify.rs` | `Request` + bindings → `Identified` | 404 |
 //! | permit | `permit.rs`, `redirect.rs` (signed URLs) | `Identified` → `Permit` | 403 |
-//! | resolve | `resolve.rs` | `Permit` → `ResolvedStamp` | 503 |
+//! | resolve | `resolve.rs` | `Permit` → `ResolvedStamp` | 503; at another stamp than the home, `late.rs` forwards |
 //! | ownership | `content.rs` | `ResolvedStamp` + digest → `OwnedBlob` | 404, 502, 503, 504 |
 //! | redirect | `redirect.rs` | `OwnedBlob` → 307, where blobs are not streamed | never |
 //! | cache | `blob.rs`, `manifest.rs` | `OwnedBlob` → `Answer` | 404, 412, 416, 502, 503, 504 |
@@ -25,6 +25,7 @@ use crate::bindings::Bindings;
 use crate::body::Body;
 use crate::content::{Content, Freshness};
 use crate::identify::{Identified, Tenancy, identify};
+use crate::late::{Arrival, Late};
 use crate::manifest::Manifests;
 use crate::name::Repository;
 use crate::pace::Pace;
@@ -35,11 +36,11 @@ use crate::redirect::{Redirects, Subject};
 use crate::referrers::{Referrers, Wanted};
 use crate::refusal::Refusal;
 use crate::request::{Request, Target, Verb};
-use crate::resolve::{ResolvedStamp, Stores, resolve};
+use crate::resolve::{ResolvedStamp, Stores, is_late, resolve};
 use crate::respond::{Answer, Manner};
 use crate::stamp::StampCache;
 use crate::tags::Tags;
-use crate::{blob, stream, via};
+use crate::{blob, forward, purge, stream, via};
 
 /// Longest time to an answer's headers: every small read of storage that it takes fits in. A front door waits longer
 /// for a node, so that it is the node that says what is slow, and clients (30 s) wait longer than both.
@@ -65,6 +66,8 @@ pub struct PullerParts {
     pub redirects: Redirects,
     /// The other nodes of the stamp, if what they have is asked for before storage.
     pub stamp_cache: Option<Arc<StampCache>>,
+    /// What is done about registries whose home is another stamp.
+    pub late: Late,
     /// Who sees every record, besides the log and the metrics.
     pub observer: Option<Observer>,
 }
@@ -83,6 +86,7 @@ pub struct Puller {
     tags: Tags,
     redirects: Redirects,
     stamp_cache: Option<Arc<StampCache>>,
+    late: Late,
     observer: Option<Observer>,
 }
 
@@ -90,7 +94,8 @@ impl Puller {
     /// A puller of these parts. Asks nothing of anybody yet.
     pub fn new(parts: PullerParts) -> Self {
         let PullerParts { bindings, cache, stores, tenancy, stamp, node, freshness, .. } = parts;
-        let (redirects, stamp_cache, observer) = (parts.redirects, parts.stamp_cache, parts.observer);
+        let (redirects, stamp_cache) = (parts.redirects, parts.stamp_cache);
+        let (late, observer) = (parts.late, parts.observer);
         let (content, manifests) = (Content::new(freshness), Manifests::new(cache.clone()));
         let (referrers, tags) = (Referrers::new(), Tags::new(freshness));
         Self {
@@ -106,8 +111,16 @@ impl Puller {
             tags,
             redirects,
             stamp_cache,
+            late,
             observer,
         }
+    }
+
+    /// Forgets what it remembers of what a purge names; the cache is not touched.
+    pub(crate) fn forget(&self, subject: &purge::Subject) {
+        self.content.forget(subject);
+        self.tags.forget(subject);
+        self.referrers.forget(subject);
     }
 
     /// Serves one request. The peer is taken from the request's [`Peer`](crate::peer::Peer) extension.
@@ -119,19 +132,35 @@ impl Puller {
         let has_content = !content.is_end_stream();
         drop(content);
         let mut account = Account::open(&parts, self.node.clone(), self.observer.clone());
-        let pulled = timeout(ANSWER_MAX, self.pull(&parts, has_content, &mut account)).await;
-        let answer = match pulled.unwrap_or(Err(Refusal::StorageTimeout)) {
-            Ok(answer) => answer,
-            Err(refusal) => {
-                account.refused(&refusal);
-                Answer::from(&refusal)
-            }
-        };
+        let mut arrival = None;
+        let pulled = timeout(ANSWER_MAX, self.pull(&parts, has_content, &mut account, &mut arrival)).await;
+        let pulled = pulled.unwrap_or(Err(Refusal::StorageTimeout));
+        match arrival {
+            None => respond(pulled, &Manner::of(&parts, has_content), pace(&parts), account),
+            // In a box: most registries are at home.
+            Some(arrival) => Box::pin(self.arrived(pulled, arrival, parts, has_content, account)).await,
+        }
+    }
+
+    /// The response to a pull of a registry whose home is another stamp.
+    async fn arrived(
+        &self,
+        pulled: Result<Answer, Refusal>,
+        arrival: Box<Arrival>,
+        parts: request::Parts,
+        has_content: bool,
+        mut account: Account,
+    ) -> Response<Body> {
         let manner = Manner::of(&parts, has_content);
-        let answer = answer.finished(&manner, account.namespace(), account.request_id());
-        account.answered(answer.status, answer.sends());
-        let pace = parts.extensions.get::<Arc<Pace>>().map(Arc::clone);
-        answer.into_response(|payload| stream::body(payload, pace, account))
+        let mut response = match pulled {
+            Ok(answer) => respond(Ok(answer), &manner, pace(&parts), account),
+            Err(refusal) => match self.late.forward(&arrival, refusal, parts.clone(), &mut account).await {
+                Ok(response) => forward::accounted_response(response, account),
+                Err(refusal) => respond(Err(refusal), &manner, pace(&parts), account),
+            },
+        };
+        self.late.close(&arrival, &parts, &mut response);
+        response
     }
 
     async fn pull(
@@ -139,6 +168,7 @@ impl Puller {
         parts: &request::Parts,
         has_content: bool,
         account: &mut Account,
+        arrival: &mut Option<Box<Arrival>>,
     ) -> Result<Answer, Refusal> {
         let request = Request::parse(parts, has_content)?;
         account.asked(&request);
@@ -150,6 +180,16 @@ impl Puller {
         let Some(identified) = identify(&request, &self.tenancy, &table)? else { return Ok(ping()) };
         account.identified(&request, &identified);
         let Some(repository) = &identified.repository else { return Ok(ping()) };
+        let (binding, standing) = (identified.binding, table.standing(&identified.binding.registry));
+        if let Some(standing) = standing {
+            account.flies(standing.begin());
+        }
+        if let Some(stamp) = &self.stamp {
+            *arrival = Arrival::of(binding, standing, stamp, &request.target, &parts.headers).map(Box::new);
+            if is_late(binding, stamp) {
+                account.late(binding);
+            }
+        }
         let permit = permit::grant(self.caller(&request, &identified, repository)?, &identified, repository)?;
         let at = resolve(permit, &self.stores, self.stamp.as_ref())?;
         account.resolved(&at);
@@ -217,6 +257,27 @@ impl Puller {
             }
         }
     }
+}
+
+/// The response to an answer of this node's own, or to its refusal.
+/// How fast the client of a request takes what it is sent.
+fn pace(parts: &request::Parts) -> Option<Arc<Pace>> {
+    parts.extensions.get::<Arc<Pace>>().map(Arc::clone)
+}
+
+fn respond(
+    pulled: Result<Answer, Refusal>,
+    manner: &Manner,
+    pace: Option<Arc<Pace>>,
+    mut account: Account,
+) -> Response<Body> {
+    let answer = pulled.unwrap_or_else(|refusal| {
+        account.refused(&refusal);
+        Answer::from(&refusal)
+    });
+    let answer = answer.finished(manner, account.namespace(), account.request_id());
+    account.answered(answer.status, answer.sends());
+    answer.into_response(|payload| stream::body(payload, pace, account))
 }
 
 /// `/v2/`: yes, this is a registry.

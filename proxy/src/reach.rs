@@ -22,6 +22,7 @@ use crate::resolve::{Stores, readable};
 use crate::store::Store;
 use crate::store::guard::ABSENT;
 
+pub mod moving;
 mod table;
 
 /// Places looked at at once.

@@ -17,6 +17,7 @@ use crate::manifest::Manifests;
 use crate::media_type::OCI_INDEX;
 use crate::name::{Reference, Tag};
 use crate::paging::Asked;
+use crate::purge::Subject;
 use crate::refusal::Refusal;
 use crate::resolve::ResolvedStamp;
 use crate::respond::{Answer, OCI_FILTERS_APPLIED};
@@ -67,6 +68,11 @@ impl Referrers {
     /// Nothing walked yet.
     pub(crate) fn new() -> Self {
         Self { walks: Walks::new() }
+    }
+
+    /// Forgets what refers to what in what a purge names.
+    pub(crate) fn forget(&self, subject: &Subject) {
+        self.walks.forget(subject);
     }
 
     /// Answers a GET.

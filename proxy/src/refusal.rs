@@ -144,6 +144,11 @@ pub enum Refusal {
         "the request has been through a front door before; the bindings must list nodes, not front doors"
     )]
     ForwardedTwice,
+    /// A node of another stamp has forwarded what this one cannot serve either.
+    #[error(
+        "the request has been forwarded between stamps before, and this node cannot read the account that holds the registry's content; try again"
+    )]
+    HopTwice,
     /// A request of this node's own has come back to it.
     #[error(
         "the request comes from this node itself: an upstream registry's url leads back here; name another registry"
@@ -207,7 +212,9 @@ impl Refusal {
             Self::Denied | Self::UpstreamDenied | Self::UrlRefused(_) => (StatusCode::FORBIDDEN, "DENIED"),
             Self::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, "PRECONDITION_FAILED"),
             Self::RangeNotSatisfiable { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_INVALID"),
-            Self::ForwardedTwice | Self::UpstreamIsSelf => (StatusCode::LOOP_DETECTED, "UNSUPPORTED"),
+            Self::ForwardedTwice | Self::HopTwice | Self::UpstreamIsSelf => {
+                (StatusCode::LOOP_DETECTED, "UNSUPPORTED")
+            }
             Self::AccountUnreachable
             | Self::PlacementUnusable(_)
             | Self::PlacementUnfit

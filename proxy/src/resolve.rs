@@ -70,8 +70,13 @@ pub fn resolve<'t>(
 ) -> Result<ResolvedStamp<'t>, Refusal> {
     let binding = permit.binding();
     let holdings = holdings(&binding.placement, stores)?;
-    let late = here.is_some_and(|here| *here != binding.home_stamp);
+    let late = here.is_some_and(|here| is_late(binding, here));
     Ok(ResolvedStamp { permit, holdings, late })
+}
+
+/// Whether a pull at `here` comes late: the registry has another home, and is not on its way here.
+pub(crate) fn is_late(binding: &Binding, here: &StampName) -> bool {
+    binding.home_stamp != *here && binding.destination.as_ref() != Some(here)
 }
 
 /// The accounts of a placement that this node can read, as one.

@@ -210,7 +210,7 @@ impl StampCache {
             return None;
         }
         let nodes = &table.stamp(&self.stamp)?.nodes;
-        stretch.owner(nodes, &self.node, |node| !self.away.is_away(&node.name))
+        stretch.owner(nodes, &self.node, |node| node.in_rotation() && !self.away.is_away(&node.name))
     }
 
     /// Asks nothing of a node until a look at it finds that it lends.
@@ -236,9 +236,9 @@ async fn look(stamp: Weak<StampCache>, name: NodeName, mut pause: Duration) {
         let Some(stamp) = stamp.upgrade() else { return };
         let table = stamp.bindings.current();
         let nodes = table.stamp(&stamp.stamp).map(|stamp| &stamp.nodes);
-        let Some(node) = nodes.into_iter().flatten().find(|node| node.name == name) else {
-            return stamp.away.forget(&name);
-        };
+        // One that is out of rotation is asked nothing; should it come back, it is asked as one of which nothing is known.
+        let find = |node: &&Node| node.name == name && node.in_rotation();
+        let Some(node) = nodes.into_iter().flatten().find(find) else { return stamp.away.forget(&name) };
         if stamp.is_ready(node).await {
             tracing::info!(node = %name, "the node of the stamp lends again");
             return stamp.away.back(&name);

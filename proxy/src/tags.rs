@@ -12,6 +12,7 @@ use crate::content::Freshness;
 use crate::holdings::TagPage;
 use crate::name::{Repository, Tag};
 use crate::paging::Asked;
+use crate::purge::Subject;
 use crate::refusal::Refusal;
 use crate::resolve::ResolvedStamp;
 use crate::respond::Answer;
@@ -65,8 +66,19 @@ impl Tags {
         let pages = moka::future::Cache::builder()
             .max_capacity(MEMORY_BYTES)
             .weigher(move |_, entry| u32::try_from(weight(entry)).unwrap_or(u32::MAX))
+            .support_invalidation_closures()
             .build();
         Self { pages, freshness }
+    }
+
+    /// Forgets the pages of what a purge names.
+    pub(crate) fn forget(&self, subject: &Subject) {
+        let subject = subject.clone();
+        let is_meant = move |key: &PageKey, _: &Entry| {
+            key.registry == subject.purge.registry && subject.covers(&key.repository)
+        };
+        // It only fails without support for it, which the cache was made with.
+        let _ = self.pages.invalidate_entries_if(is_meant);
     }
 
     /// Answers with at most `n` tags after `last`. `name` is the repository's name as the caller knows it.

@@ -115,7 +115,8 @@ pub(super) fn count(record: &Record) {
         }
     });
     if record.late {
-        counter!(LATE, "registry" => registry.to_string()).increment(1);
+        let action = if record.forwarded { "forwarded" } else { "served" };
+        counter!(LATE, "registry" => registry.to_string(), "action" => action).increment(1);
     }
     if record.stale {
         counter!(STALE, "registry" => registry.to_string()).increment(1);
@@ -138,6 +139,7 @@ pub(super) fn log(record: &Record) {
         home_stamp = record.home_stamp.as_ref().map(|name| name.as_str()),
         epoch = record.epoch.map(|epoch| epoch.0),
         late = record.late,
+        forwarded = record.forwarded,
         stale = record.stale,
         status = record.status.map(|status| status.as_u16()),
         code = record.code,
@@ -178,7 +180,7 @@ mod tests {
                 for (status, bytes) in [(200, 7), (200, 5), (404, 3)] {
                     let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
                     let mut account = Account::open(&parts, "n1".parse().unwrap(), None);
-                    account.record.registry = Some("contoso".parse().unwrap());
+                    account.kept.record.registry = Some("contoso".parse().unwrap());
                     account.answered(StatusCode::from_u16(status).unwrap(), bytes);
                     account.sent(bytes);
                 }

@@ -5,6 +5,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::*;
+use crate::bindings::file::BindingsFile;
 
 struct Answered {
     status: u16,
@@ -37,7 +38,7 @@ fn bounded(bounds: Bounds) -> Node {
             role: Role::All,
         },
         life: life.clone(),
-        bindings: Arc::new(BindingsFile::open(path, region).unwrap()),
+        bindings: Feed::File(Arc::new(BindingsFile::open(path, region).unwrap())),
         certificate: None,
         metrics: crate::metrics::install(1024).unwrap(),
         refresh: Arc::new(|| {}),
@@ -78,7 +79,10 @@ async fn readiness_follows_the_state_and_liveness_does_not() {
         let ready = node.get("/readyz").await;
         assert_eq!(ready.status, status, "{state:?}");
         let json: serde_json::Value = serde_json::from_str(&ready.text).unwrap();
-        assert_eq!(json, json!({"state": state.as_str(), "node": "n1", "bindings_revision": 7}));
+        let expected = json!({
+            "state": state.as_str(), "cordoned": false, "node": "n1", "bindings_revision": 7, "bindings_source": "file",
+        });
+        assert_eq!(json, expected);
         assert_eq!(node.get("/livez").await.status, 200, "{state:?}");
         let metrics = node.get("/metrics").await;
         assert!(metrics.kind.starts_with("text/plain; version=0.0.4"), "{}", metrics.kind);
@@ -94,7 +98,7 @@ async fn the_bindings_and_the_node_can_be_read_and_not_written() {
     assert_eq!(bindings["revision"], 7);
     let shown: serde_json::Value = serde_json::from_str(&node.get("/v1/node").await.text).unwrap();
     assert_eq!((&shown["name"], &shown["state"]), (&json!("n1"), &json!("starting")));
-    assert_eq!(shown["bindings"], json!({"revision": 7, "error": null}));
+    assert_eq!(shown["bindings"], json!({"revision": 7, "source": "file", "error": null}));
     for (method, path, status) in [("PUT", "/v1/bindings", 405), ("GET", "/nothing", 404)] {
         let refused = node.send(method, path).await;
         assert_eq!(refused.status, status);

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
-use super::{BLOCKING_WINDOW, open};
-use crate::bindings::file;
-use crate::config::{BindingsSource, Config};
+use dataproxy_router_api::Snapshot;
+
+use super::{BLOCKING_WINDOW, open, routed};
+use crate::bindings::Table;
+use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::fit;
 use crate::reach::Reach;
@@ -14,8 +16,9 @@ use crate::reach::Reach;
 /// # Errors
 /// [`Failure`]: what would keep the node from starting.
 pub fn check(config: &Config) -> Result<String, Failure> {
-    let BindingsSource::File { path } = &config.bindings;
-    let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
+    let known = routed::known(config)?;
+    let is_known = known.is_some();
+    let table = known.unwrap_or_else(|| Table::new(Snapshot::empty(config.node.region.clone())));
     open::certificate(&config.listen)?;
     let accounts = open::accounts(config)?;
     fit::check(&table, config.tenancy.default_registry.as_ref(), &accounts.stores)
@@ -40,12 +43,13 @@ pub fn check(config: &Config) -> Result<String, Failure> {
         let _ = writeln!(text, "control at {address}");
     }
     let (stamps, registries) = (snapshot.stamps.len(), snapshot.bindings.len());
-    let _ = writeln!(
-        text,
-        "bindings {}: revision {}, {stamps} stamps, {registries} registries",
-        path.display(),
-        snapshot.revision
-    );
+    let place = routed::place(config);
+    let _ = if is_known {
+        let revision = snapshot.revision;
+        writeln!(text, "bindings {place}: revision {revision}, {stamps} stamps, {registries} registries")
+    } else {
+        writeln!(text, "bindings {place}: none yet; the node waits for a router")
+    };
     for (name, account) in &config.accounts {
         let _ = writeln!(text, "account {name}: {account}");
     }
@@ -65,8 +69,8 @@ pub fn check(config: &Config) -> Result<String, Failure> {
 /// # Errors
 /// [`Failure`]: what would keep the node from starting.
 pub fn reach(config: &Config) -> Result<(String, Exit), Failure> {
-    let BindingsSource::File { path } = &config.bindings;
-    let table = file::load(path, &config.node.region).map_err(|error| Failure::new(Exit::Input, error))?;
+    let none = "no bindings are saved yet; start the node once while a router answers";
+    let table = routed::known(config)?.ok_or_else(|| Failure::new(Exit::Input, none))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::System, error))?;
     let looked = runtime.block_on(async {

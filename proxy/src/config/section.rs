@@ -12,6 +12,7 @@ use crate::content::Freshness;
 use crate::control::ControlAddress;
 use crate::lifecycle::Timers;
 use crate::redirect::DataEndpoint;
+use crate::routers::RouterUrl;
 
 mod account;
 
@@ -37,6 +38,10 @@ pub struct Node {
     pub role: Role,
     /// Threads that serve pulls; as many as there are cores if absent.
     pub threads: Option<usize>,
+    /// Where others reach its plain listener; the first of `listen.pull` if absent.
+    pub address: Option<SocketAddr>,
+    /// Where others reach its admin listener; `admin.listen` if absent.
+    pub admin_address: Option<SocketAddr>,
 }
 
 fn local() -> RegionName {
@@ -200,6 +205,32 @@ pub enum BindingsSource {
         /// The file.
         path: PathBuf,
     },
+    /// The routers.
+    Router {
+        /// Where they are.
+        routers: Vec<RouterUrl>,
+        /// The file that the last good snapshot is kept in.
+        snapshot: PathBuf,
+        /// The file of the token that they are shown.
+        token_file: Option<PathBuf>,
+        /// PEM file of authorities that are believed besides the system's.
+        ca_file: Option<PathBuf>,
+    },
+}
+
+/// `[moves]`: how registries leave this node's stamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Moves {
+    /// Time over which ever more responses of a registry that has moved away end their connections. Default 30 s.
+    #[serde(deserialize_with = "unit::duration")]
+    pub spread: Duration,
+}
+
+impl Default for Moves {
+    fn default() -> Self {
+        Self { spread: Duration::from_secs(30) }
+    }
 }
 
 /// `[tenancy]`: how registries are named.

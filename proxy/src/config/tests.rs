@@ -19,8 +19,7 @@ fn a_node_needs_only_a_name_and_its_bindings() {
     assert_eq!(config.node.region.as_str(), "local");
     assert_eq!(config.cache, CacheConfig::default());
     assert_eq!(config.listen, Listen::default());
-    let BindingsSource::File { path } = config.bindings;
-    assert_eq!(path, Path::new("/etc/dataproxy/bindings.json"));
+    assert_eq!(config.bindings, BindingsSource::File { path: "/etc/dataproxy/bindings.json".into() });
 }
 
 #[test]
@@ -222,6 +221,38 @@ fn a_missing_or_malformed_name_is_named() {
     );
 }
 
+#[test]
+fn a_node_that_follows_routers_says_where_others_reach_it() {
+    let with = |node: &str, bindings: &str, more: &str| {
+        parse(&format!("[node]\nname = \"n1\"\n{node}[bindings]\nsource = \"router\"\n{bindings}{more}"))
+    };
+    let two = "routers = [\"http://127.0.0.1:7000\", \"https://r2.test/\"]\nsnapshot = \"s.json\"\ntoken_file = \"t\"\n";
+    let config = with("stamp = \"a\"\n", two, "").expect("a node");
+    let BindingsSource::Router { routers, snapshot, token_file, ca_file } = &config.bindings else {
+        panic!("{config:?}")
+    };
+    assert_eq!(format!("{routers:?}"), "[http://127.0.0.1:7000, https://r2.test]");
+    assert_eq!((snapshot.to_str(), ca_file), (Some("/etc/dataproxy/s.json"), &None));
+    assert_eq!(token_file.as_deref(), Some(Path::new("/etc/dataproxy/t")));
+    assert_eq!(config.address(), Some("127.0.0.1:5000".parse().expect("an address")));
+    let own = "stamp = \"a\"\naddress = \"10.0.0.5:5000\"\nadmin_address = \"10.0.0.5:9100\"\n";
+    let open = "[listen]\npull = [\"0.0.0.0:5000\"]\n[admin]\nlisten = \"0.0.0.0:9100\"\n";
+    assert_eq!(with(own, two, open).expect("a node").admin_address().to_string(), "10.0.0.5:9100");
+    with("", two, open).expect("a front door tells nobody of itself");
+    let one = "routers = [\"http://a\"]\nsnapshot = \"s\"\n";
+    for (node, bindings, more, message) in [
+        ("stamp = \"a\"\n", two, open, "node.address: missing; listen.pull has no address by which"),
+        ("", "routers = []\nsnapshot = \"s\"\n", "", "bindings.routers: empty"),
+        ("", &one.replace("http://a\"", "http://a\", \"http://a/\""), "", "http://a is listed twice"),
+        ("", &one.replace("http://a", "a"), "", "\"a\" is not a router's URL"),
+        ("", "routers = [\"http://a\"]\n", "", "missing setting `snapshot`"),
+        ("", &format!("{one}path = \"x\"\n"), "", "unknown setting `path`"),
+    ] {
+        let error = with(node, bindings, more).expect_err(message);
+        assert!(error.contains(message), "{error}");
+    }
+}
+
 /// The names that a section's type accepts, read from its own complaint about a name it does not know.
 fn accepted(section: &str) -> HashSet<String> {
     let text = if section == "node" || section == "bindings" {
@@ -247,6 +278,10 @@ fn the_reference_lists_every_setting_and_no_other() {
         let mut accepted = accepted(section);
         if section == "bindings" {
             accepted.insert("source".to_owned());
+            let routers = "[node]\nname = \"n\"\n[bindings]\nsource = \"router\"\nno_such_setting = 1\n";
+            let error = parse(routers).expect_err(section);
+            let (_, names) = error.split_once("expected ").expect(&error);
+            accepted.extend(names.split('`').skip(1).step_by(2).map(str::to_owned));
         }
         assert_eq!(listed, accepted, "[{section}]");
     }

@@ -113,8 +113,15 @@ impl Links {
         let entries = moka::future::Cache::builder()
             .max_capacity(MEMORY_BYTES)
             .weigher(|key: &LinkKey, _: &Entry| key.weight())
+            .support_invalidation_closures()
             .build();
         Self { entries }
+    }
+
+    /// Forgets every link that is meant; at once, however many there are.
+    pub(super) fn forget(&self, is_meant: impl Fn(&LinkKey) -> bool + Send + Sync + 'static) {
+        // It only fails without support for it, which the cache was made with.
+        let _ = self.entries.invalidate_entries_if(move |key, _| is_meant(key));
     }
 
     /// What the link says, asked of storage at most once at a time. While storage does not answer, what it said

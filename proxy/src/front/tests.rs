@@ -1,7 +1,9 @@
 //! Scripted nodes that refuse, die, stall and lie; a client that must not notice.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use dataproxy_cache::{Algorithm, Digest};
 use dataproxy_router_api::Snapshot;

@@ -16,6 +16,7 @@ use crate::content::Content;
 use crate::holdings::{ManifestList, ReferrersLists, Referring};
 use crate::manifest::Manifests;
 use crate::name::{Reference, Repository};
+use crate::purge::Subject;
 use crate::refusal::Refusal;
 use crate::resolve::ResolvedStamp;
 
@@ -85,6 +86,7 @@ impl Walks {
                 .weigher(move |_, entry: &Entry| {
                     weight(entry.walk.as_ref().map_or(256, |walk| walk.weight()))
                 })
+                .support_invalidation_closures()
                 .build(),
             facts: moka::sync::Cache::builder()
                 .max_capacity(MEMORY_BYTES)
@@ -93,6 +95,16 @@ impl Walks {
                 })
                 .build(),
         }
+    }
+
+    /// Forgets the walks of what a purge names.
+    pub(super) fn forget(&self, subject: &Subject) {
+        let subject = subject.clone();
+        let is_meant = move |key: &WalkKey, _: &Entry| {
+            key.registry == subject.purge.registry && subject.covers(&key.repository)
+        };
+        // It only fails without support for it, which the cache was made with.
+        let _ = self.walks.invalidate_entries_if(is_meant);
     }
 
     /// What is known of `subject` in a permitted repository, at most `tag_ttl` old.

@@ -1,13 +1,16 @@
 //! One node of stamp `a` with its storage account, and a client of it.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use dataproxy::account::Record;
 use dataproxy::bindings::{Bindings, Table};
 use dataproxy::body::Body;
+use dataproxy::config::Forwarding;
 use dataproxy::content::Freshness;
 use dataproxy::identify::Tenancy;
+use dataproxy::late::Late;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::name::{Repository, Tag};
 use dataproxy::pull::{Puller, PullerParts};
@@ -27,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) puller: Arc<Puller>,
     pub(crate) bindings: Arc<Bindings>,
+    pub(crate) cache: Cache,
     records: Arc<Mutex<Vec<Record>>>,
 }
 
@@ -101,6 +105,11 @@ pub(crate) fn table(revision: u64, contoso_home: &str) -> Table {
     Table::new(serde_json::from_value(snapshot).expect("a snapshot"))
 }
 
+/// Gives up on a stamp without nodes at once.
+fn impatient() -> Forwarding {
+    Forwarding { headers_timeout: Duration::from_secs(1), ..Forwarding::default() }
+}
+
 impl Node {
     pub(crate) async fn new() -> Self {
         let store = MemoryStore::new();
@@ -127,8 +136,26 @@ impl Node {
         Self::redirecting(store, stores, freshness, Redirects::default()).await
     }
 
+    /// One of stamp `stamp` that can read `store` alone, as account `one`; nothing without it.
+    pub(crate) async fn of_stamp(stamp: &str, store: Option<&Arc<MemoryStore>>) -> Self {
+        let account = |store: &Arc<MemoryStore>| Laid::over(Arc::clone(store) as Arc<dyn Store>);
+        let stores = store.map(|store| ("one".parse().expect("a name"), account(store) as _));
+        let own = store.cloned().unwrap_or_else(MemoryStore::new);
+        Self::made(stamp, own, stores.into_iter().collect(), Freshness::default(), Redirects::default()).await
+    }
+
     /// One that answers blobs by redirects.
     pub(crate) async fn redirecting(
+        store: Arc<MemoryStore>,
+        stores: Stores,
+        freshness: Freshness,
+        redirects: Redirects,
+    ) -> Self {
+        Self::made("a", store, stores, freshness, redirects).await
+    }
+
+    async fn made(
+        stamp: &str,
         store: Arc<MemoryStore>,
         stores: Stores,
         freshness: Freshness,
@@ -137,23 +164,25 @@ impl Node {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let seen = Arc::clone(&records);
         let bindings = Arc::new(Bindings::new(table(1, "a")));
+        let cache = Cache::open(CacheConfig::default()).await.expect("a cache");
         let puller = Puller::new(PullerParts {
             bindings: Arc::clone(&bindings),
-            cache: Cache::open(CacheConfig::default()).await.expect("a cache"),
+            cache: cache.clone(),
             stores,
             tenancy: Tenancy {
                 zone: "registry.test".parse().expect("a zone"),
                 path_tenancy: true,
                 default_registry: None,
             },
-            stamp: Some("a".parse().expect("a name")),
+            stamp: Some(stamp.parse().expect("a name")),
             node: "a1".parse().expect("a name"),
             freshness,
             redirects,
             stamp_cache: None,
+            late: Late::new(Arc::clone(&bindings), impatient(), Duration::from_secs(30)),
             observer: Some(Arc::new(move |record| seen.lock().expect("whole").push(record.clone()))),
         });
-        Self { store, puller: Arc::new(puller), bindings, records }
+        Self { store, puller: Arc::new(puller), bindings, cache, records }
     }
 
     /// The response, its body not read yet.
@@ -170,7 +199,9 @@ impl Node {
 
     pub(crate) async fn send(&self, builder: Builder) -> Reply {
         let (parts, body) = self.open(builder).await.into_parts();
-        let announced = http_body::Body::size_hint(&body).exact().expect("an exact length");
+        // What another node sends has no length but the one that it has announced.
+        let length = || parts.headers.get("content-length")?.to_str().ok()?.parse().ok();
+        let announced = http_body::Body::size_hint(&body).exact().or_else(length).expect("a length");
         let body = body.collect().await.expect("a whole body").to_bytes();
         assert_eq!(body.len() as u64, announced);
         Reply { status: parts.status.as_u16(), headers: parts.headers, body }

@@ -16,9 +16,6 @@ use crate::account::FORWARDED_FOR;
 use crate::peer::Peer;
 use crate::respond::REQUEST_ID;
 
-/// Marks a request that a front door has forwarded, with its name: such a request is not forwarded again.
-pub(super) const FRONT: HeaderName = HeaderName::from_static("dataproxy-front");
-
 /// Headers that belong to one connection (RFC 9110, 7.6.1), besides those that `Connection` names.
 const HOP: [HeaderName; 8] = [
     header::CONNECTION,
@@ -47,6 +44,8 @@ pub(super) enum Failed {
     Broke,
     /// It sent no headers in time.
     Timeout,
+    /// It would have to forward it again.
+    Loops,
 }
 
 impl Failed {
@@ -55,6 +54,7 @@ impl Failed {
             Self::Refused => "refused",
             Self::Broke => "failed",
             Self::Timeout => "timeout",
+            Self::Loops => "loops",
         }
     }
 }
@@ -62,12 +62,11 @@ impl Failed {
 /// The way to the nodes: one pool of connections.
 #[derive(Debug)]
 pub(super) struct Hop {
-    name: HeaderValue,
     client: Client<HttpConnector, Empty<Bytes>>,
 }
 
 impl Hop {
-    pub(super) fn new(name: &str, connect_timeout: Duration) -> Self {
+    pub(super) fn new(connect_timeout: Duration) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(connect_timeout));
@@ -78,35 +77,7 @@ impl Hop {
             .pool_max_idle_per_host(POOL_SIZE)
             .http1_max_buf_size(READ)
             .build(connector);
-        // A node's name is a DNS label, so it always is a header's value.
-        let name = HeaderValue::from_str(name).unwrap_or_else(|_| HeaderValue::from_static("front"));
-        Self { name, client }
-    }
-
-    /// Makes a client's request one that may be sent to a node: marked, identified, without what belongs to the
-    /// client's own connection.
-    ///
-    /// The node's account of it then has the same `request_id`.
-    pub(super) fn mark(&self, parts: &mut request::Parts, request_id: &str) {
-        // HTTP/2 has the host in the target, HTTP/1.1 in a header. It names the registry, so it is put back whatever
-        // `Connection` names.
-        let host = match parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => parts.headers.get(header::HOST).cloned(),
-        };
-        drop_hop_headers(&mut parts.headers);
-        if let Some(host) = host {
-            parts.headers.insert(header::HOST, host);
-        }
-        if let Ok(id) = HeaderValue::from_str(request_id) {
-            parts.headers.insert(REQUEST_ID, id);
-        }
-        parts.headers.insert(FRONT, self.name.clone());
-        if let Some(Peer { addr, .. }) = parts.extensions.get()
-            && let Ok(client) = HeaderValue::from_str(&addr.ip().to_string())
-        {
-            parts.headers.append(FORWARDED_FOR, client);
-        }
+        Self { client }
     }
 
     /// Sends the request to `node`. With `range`, those headers replace the client's own conditions.
@@ -134,6 +105,31 @@ impl Hop {
             tracing::debug!(%node, %error, "request to node failed");
             if error.is_connect() { Failed::Refused } else { Failed::Broke }
         })
+    }
+}
+
+/// Makes a client's request one that may be sent to a node: identified, without what belongs to the
+/// client's own connection.
+///
+/// The node's account of it then has the same `request_id`.
+pub(crate) fn mark(parts: &mut request::Parts, request_id: &str) {
+    // HTTP/2 has the host in the target, HTTP/1.1 in a header. It names the registry, so it is put back whatever
+    // `Connection` names.
+    let host = match parts.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => parts.headers.get(header::HOST).cloned(),
+    };
+    drop_hop_headers(&mut parts.headers);
+    if let Some(host) = host {
+        parts.headers.insert(header::HOST, host);
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        parts.headers.insert(REQUEST_ID, id);
+    }
+    if let Some(Peer { addr, .. }) = parts.extensions.get()
+        && let Ok(client) = HeaderValue::from_str(&addr.ip().to_string())
+    {
+        parts.headers.append(FORWARDED_FOR, client);
     }
 }
 
@@ -173,34 +169,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_is_marked_and_keeps_its_own_host() {
-        let hop = Hop::new("front-1", Duration::from_secs(1));
+    async fn a_forwarded_request_keeps_its_own_host() {
         let request = Request::get("/v2/").header("host", "contoso.registry.test");
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         parts.extensions.insert(Peer { addr: "192.0.2.7:1234".parse().unwrap(), tls: false, resumed: false });
-        hop.mark(&mut parts, "mine");
-        for (name, value) in [
-            ("host", "contoso.registry.test"),
-            ("x-forwarded-for", "192.0.2.7"),
-            ("dataproxy-front", "front-1"),
-            ("x-request-id", "mine"),
-        ] {
+        mark(&mut parts, "mine");
+        for (name, value) in
+            [("host", "contoso.registry.test"), ("x-forwarded-for", "192.0.2.7"), ("x-request-id", "mine")]
+        {
             assert_eq!(parts.headers[name], value);
         }
     }
 
     #[tokio::test]
     async fn a_client_cannot_have_the_host_or_the_id_dropped() {
-        let hop = Hop::new("front-1", Duration::from_secs(1));
         let request = Request::get("/v2/app/tags/list?ns=fabrikam.registry.test")
             .header("host", "contoso.registry.test")
             .header("x-request-id", "theirs")
             .header("connection", "host, x-request-id, dataproxy-front");
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
-        hop.mark(&mut parts, "mine");
-        for (name, value) in
-            [("host", "contoso.registry.test"), ("x-request-id", "mine"), ("dataproxy-front", "front-1")]
-        {
+        mark(&mut parts, "mine");
+        for (name, value) in [("host", "contoso.registry.test"), ("x-request-id", "mine")] {
             assert_eq!(parts.headers[name], value);
         }
     }

@@ -18,7 +18,7 @@ use hyper::body::{Frame, Incoming};
 use metrics::counter;
 use tokio::time::timeout;
 
-use super::{Front, Wish};
+use super::{Forwarder, Wish};
 use crate::blob::REST_OF_WHOLE;
 use crate::body::{Body, BodyError};
 use crate::manifest::MANIFEST_MAX;
@@ -102,8 +102,14 @@ fn content_range(headers: &HeaderMap) -> Option<(u64, u64, u64)> {
 }
 
 /// A body of `extent`, begun at `node`.
-pub(super) fn body(front: Arc<Front>, wish: Wish, node: SocketAddr, extent: Extent, body: Incoming) -> Body {
-    let resuming = Resuming { front, wish, node, extent, body, skip: 0, fruitless: 0, wrong: Vec::new() };
+pub(super) fn body(
+    forwarder: Arc<Forwarder>,
+    wish: Wish,
+    node: SocketAddr,
+    extent: Extent,
+    body: Incoming,
+) -> Body {
+    let resuming = Resuming { forwarder, wish, node, extent, body, skip: 0, fruitless: 0, wrong: Vec::new() };
     Body::stream(StreamBody::new(stream::unfold(Some(resuming), |resuming| async {
         let mut resuming = resuming?;
         match resuming.piece().await {
@@ -128,7 +134,7 @@ pub(super) fn bounded(body: Incoming, idle: Duration) -> Body {
 }
 
 struct Resuming {
-    front: Arc<Front>,
+    forwarder: Arc<Forwarder>,
     wish: Wish,
     node: SocketAddr,
     extent: Extent,
@@ -145,7 +151,7 @@ impl Resuming {
     /// The next bytes; `None` once all are delivered.
     async fn piece(&mut self) -> Result<Option<Bytes>, BodyError> {
         while self.extent.next < self.extent.end {
-            let reason = match timeout(self.front.body_idle_timeout(), self.body.frame()).await {
+            let reason = match timeout(self.forwarder.settings.body_idle_timeout, self.body.frame()).await {
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(mut data) => {
                         let skipped = self.skip.min(data.len() as u64);
@@ -173,7 +179,7 @@ impl Resuming {
         let lost = self.node;
         loop {
             self.fruitless += 1;
-            if self.fruitless > self.front.settings.resumes {
+            if self.fruitless > self.forwarder.settings.resumes {
                 return Err(self.give_up("no node could go on with the body"));
             }
             let Some(range) = self.extent.request() else {
@@ -181,7 +187,8 @@ impl Resuming {
             };
             // The lost node comes last: it may have been started again while what it had sent was on its way.
             let last = (self.fruitless == 1).then_some(lost);
-            let opened = self.front.open(&self.wish, Some(&range), &self.wrong, last).await;
+            let deadline = self.forwarder.deadline();
+            let opened = self.forwarder.open(&self.wish, Some(&range), &self.wrong, last, deadline).await;
             let (node, response) = match opened {
                 Ok(opened) => opened,
                 Err(_) => return Err(self.give_up("no node is ready to go on with the body")),

@@ -1,6 +1,7 @@
 //! Which nodes are ready, and which of them a pull goes to.
 //!
-//! Every node's `/readyz` is looked at once a probe interval; a refused connection counts at once. Among equals
+//! Who is in rotation goes first. Where nodes are looked at, that is their `/readyz`, once a probe interval; a refused
+//! connection counts at once. Among equals
 //! the highest score of a hash over node and content wins (rendezvous hashing), so that a blob is filled on one
 //! node of its stamp, and only the blobs of a lost node move.
 
@@ -27,6 +28,9 @@ use crate::bindings::{Bindings, Table};
 use crate::name::Reference;
 use crate::request::Target;
 
+/// How long a node that nobody looks at is left alone after it has refused a connection.
+const REFUSED: Duration = Duration::from_secs(2);
+
 /// What is known of a node, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -52,7 +56,7 @@ impl Health {
 
 /// Where a pull goes: the registry decides the stamp, the content the node.
 #[derive(Clone, Debug)]
-pub(super) struct Route {
+pub(crate) struct Route {
     pub(super) registry: RegistryName,
     content: String,
     blob: bool,
@@ -60,7 +64,7 @@ pub(super) struct Route {
 
 impl Route {
     /// Content that is named by its digest goes by that, all else by its repository.
-    pub(super) fn new(registry: RegistryName, target: &Target) -> Self {
+    pub(crate) fn new(registry: RegistryName, target: &Target) -> Self {
         let (content, blob) = match target {
             Target::Blob { digest, .. } => (digest.to_string(), true),
             Target::Manifest { reference: Reference::Digest(digest), .. } => (digest.to_string(), false),
@@ -94,6 +98,8 @@ type Known = HashMap<SocketAddr, Arc<AtomicU8>>;
 pub(super) struct Nodes {
     bindings: Arc<Bindings>,
     known: ArcSwap<Known>,
+    /// Nodes that have refused a connection and are not looked at.
+    refused: moka::sync::Cache<SocketAddr, ()>,
     changes: watch::Sender<u64>,
     rounds: watch::Sender<u64>,
     client: Client<HttpConnector, Empty<Bytes>>,
@@ -105,19 +111,25 @@ impl Nodes {
     pub(super) fn new(bindings: Arc<Bindings>, interval: Duration, patience: Duration) -> Self {
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build_http();
         let (changes, rounds) = (watch::Sender::new(0), watch::Sender::new(0));
-        Self { bindings, known: ArcSwap::default(), changes, rounds, client, interval, patience }
+        let refused = moka::sync::Cache::builder().max_capacity(4096).time_to_live(REFUSED).build();
+        Self { bindings, known: ArcSwap::default(), refused, changes, rounds, client, interval, patience }
     }
 
     /// The best node for a route among those not yet `tried`; none if no other one is alive.
     pub(super) fn choose(&self, route: &Route, tried: &[SocketAddr]) -> Option<SocketAddr> {
         let known = self.known.load();
-        let health = |node: &Node| {
-            known.get(&node.address).map_or(Health::Unknown, |at| Health::of(at.load(Ordering::Relaxed)))
+        let health = |node: &Node| match known.get(&node.address) {
+            Some(at) => Health::of(at.load(Ordering::Relaxed)),
+            None if self.refused.contains_key(&node.address) => Health::Down,
+            None => Health::Unknown,
         };
         let table = self.bindings.current();
         let able = able(&table, route, tried);
         let alive = able.map(|node| (health(node), node)).filter(|(health, _)| *health != Health::Down);
-        let best = alive.min_by_key(|(health, node)| (*health, std::cmp::Reverse(route.score(&node.name))));
+        // Who is to get nothing is asked only where there is nobody else: to refuse would fail the pull.
+        let best = alive.min_by_key(|(health, node)| {
+            (!node.in_rotation(), *health, std::cmp::Reverse(route.score(&node.name)))
+        });
         best.map(|(_, node)| node.address)
     }
 
@@ -135,6 +147,8 @@ impl Nodes {
     pub(super) fn is_down(&self, node: SocketAddr) {
         if let Some(health) = self.known.load().get(&node) {
             health.store(Health::Down as u8, Ordering::Relaxed);
+        } else {
+            self.refused.insert(node, ());
         }
     }
 
@@ -219,6 +233,35 @@ mod tests {
             used.insert(with);
         }
         assert_eq!(used.len(), nodes.len(), "every node has blobs");
+    }
+
+    #[test]
+    fn who_is_out_of_rotation_is_asked_only_where_there_is_nobody_else() {
+        use dataproxy_router_api::{Intent, NodeState};
+        let mut snapshot = crate::routers::scripted::snapshot(1, "a");
+        let node = |number: u16| {
+            let address = |host| SocketAddr::from(([127, 0, host, 1], number));
+            Node::new(format!("n{number}").parse().unwrap(), address(1), address(2), Role::All)
+        };
+        let [in_rotation, other] = [node(1), node(2)];
+        for out in [
+            Node { state: NodeState::Gone, ..other.clone() },
+            Node { state: NodeState::Draining, ..other.clone() },
+            Node { state: NodeState::Joining, ..other.clone() },
+            Node { intent: Intent::Cordon, ..other.clone() },
+        ] {
+            snapshot.stamps[0].nodes = vec![out.clone(), in_rotation.clone()];
+            let bindings = Arc::new(Bindings::new(Table::new(snapshot.clone())));
+            let nodes = Nodes::new(bindings, Duration::from_secs(1), Duration::from_secs(1));
+            for number in 0..50 {
+                let route = route(&format!("sha256:{number}"));
+                assert_eq!(nodes.choose(&route, &[]), Some(in_rotation.address), "{out:?}");
+                assert_eq!(nodes.choose(&route, &[in_rotation.address]), Some(out.address));
+            }
+            // Nobody looks at them: one that has refused a connection is left alone for a while.
+            nodes.is_down(in_rotation.address);
+            assert_eq!(nodes.choose(&route("sha256:1"), &[]), Some(out.address));
+        }
     }
 
     #[test]

@@ -4,19 +4,32 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{Response, header};
 use http_body::{Frame, SizeHint};
 
 use crate::account::Account;
 use crate::body::{Body, BodyError};
 
 /// A body whose account is closed with it.
-pub(super) struct Delivery {
+pub(crate) struct Delivery {
     body: Body,
     account: Account,
 }
 
+/// A forwarded response, or one in its place, that says what of it was sent.
+pub(crate) fn accounted_response(response: Response<Body>, mut account: Account) -> Response<Body> {
+    let (head, body) = response.into_parts();
+    let length = || head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
+    let announced = match body {
+        Body::Empty => 0,
+        _ => length().or(http_body::Body::size_hint(&body).exact()).unwrap_or(0),
+    };
+    account.answered(head.status, announced);
+    Response::from_parts(head, accounted(body, account))
+}
+
 /// A body that says what of it was sent.
-pub(super) fn accounted(body: Body, account: Account) -> Body {
+fn accounted(body: Body, account: Account) -> Body {
     match body {
         Body::Empty => Body::Empty,
         body => Body::stream(Delivery { body, account }),
