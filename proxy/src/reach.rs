@@ -157,9 +157,15 @@ pub struct Reach {
 impl Reach {
     /// Looks at every place of `snapshot` that has not been found well before.
     pub async fn look(&mut self, snapshot: &Snapshot, stores: &Stores) {
+        self.looks.retain(|_, look| look.finding.is_well());
+        self.look_at_new(snapshot, stores).await;
+    }
+
+    /// Looks at every place of `snapshot` that has not been looked at before: bindings change far more often than places.
+    pub async fn look_at_new(&mut self, snapshot: &Snapshot, stores: &Stores) {
         let mut places: HashSet<Location> =
             snapshot.bindings.iter().flat_map(|binding| binding.placement.locations()).collect();
-        self.looks.retain(|place, look| look.finding.is_well() && places.contains(place));
+        self.looks.retain(|place, _| places.contains(place));
         places.retain(|place| !self.looks.contains_key(place));
         let looks = stream::iter(places)
             .map(|place| async move {
@@ -226,7 +232,7 @@ impl Reach {
     }
 }
 
-/// Looks at the placements at once and whenever there are new bindings, for as long as it is polled; at those that are
+/// Looks at the placements at once and at new ones as bindings name them, for as long as it is polled; at those that are
 /// not well also once a minute, and at all of them every ten.
 pub async fn follow(bindings: Arc<Bindings>, stores: Stores) {
     let mut reach = Reach::default();
@@ -238,19 +244,24 @@ pub async fn follow(bindings: Arc<Bindings>, stores: Stores) {
         let is_new = seen != Some(revision);
         let has_troubles = reach.looks.values().any(|look| !look.finding.is_well());
         let is_all = all_at.elapsed() >= ALL_AFTER;
-        if is_new || is_all || (has_troubles && looked_at.elapsed() >= AGAIN_AFTER) {
-            seen = Some(revision);
+        let is_again = has_troubles && looked_at.elapsed() >= AGAIN_AFTER;
+        if is_new || is_all || is_again {
+            let is_first = seen.replace(revision).is_none();
             let before = reach.counts().into_iter().map(|((a, f), n)| (a.clone(), f, n)).collect::<Vec<_>>();
             if is_all {
                 reach.look_at_all(table.snapshot(), &stores).await;
                 all_at = Instant::now();
-            } else {
+            } else if is_again {
                 reach.look(table.snapshot(), &stores).await;
+            } else {
+                reach.look_at_new(table.snapshot(), &stores).await;
             }
-            looked_at = Instant::now();
+            if is_first || is_all || is_again {
+                looked_at = Instant::now();
+            }
             reach.show(table.snapshot());
             let after = reach.counts().into_iter().map(|((a, f), n)| (a.clone(), f, n)).collect::<Vec<_>>();
-            if is_new || before != after {
+            if is_first || before != after {
                 reach.tell(table.snapshot());
             }
         }

@@ -129,6 +129,32 @@ async fn only_what_is_new_or_not_well_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_account_that_is_not_well_is_not_asked_more_often_as_bindings_change() {
+    let (good, bad) = (filled("c"), filled("c"));
+    bad.origin().always(Fault::Refuse(OriginErrorKind::Denied));
+    let stores = stores(&[("good", &good), ("bad", &bad)]);
+    let table = |revision: u64| {
+        let place = format!("c{revision}");
+        Table::new(snapshot(revision, &[("one", at("good", &place)), ("two", at("bad", "c"))]))
+    };
+    let bindings = Arc::new(Bindings::new(table(1)));
+    let following = tokio::spawn(follow(Arc::clone(&bindings), stores));
+    for revision in 2..=25 {
+        sleep(INTERVAL * 2).await;
+        bindings.replace(table(revision)).expect("newer");
+    }
+    sleep(INTERVAL * 2).await;
+    assert_eq!(
+        (good.origin().requests(), bad.origin().requests()),
+        (25, 1),
+        "each new place, and no other again"
+    );
+    sleep(AGAIN_AFTER).await;
+    assert_eq!((good.origin().requests(), bad.origin().requests()), (25, 2));
+    following.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_well_is_tried_again_in_the_end() {
     let (good, busy) = (filled("c"), filled("c"));
     busy.origin().next(Fault::Refuse(OriginErrorKind::Throttled(None)));
