@@ -247,6 +247,32 @@ async fn what_a_gone_node_owned_is_read_once_by_the_next_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_out_of_rotation_is_asked_nothing_and_owns_nothing() {
+    use dataproxy_router_api::{Intent, NodeState};
+    for (state, intent) in [
+        (NodeState::Gone, Intent::Serve),
+        (NodeState::Draining, Intent::Serve),
+        (NodeState::Joining, Intent::Serve),
+        (NodeState::Ready, Intent::Cordon),
+    ] {
+        let nodes = nodes(3, Options::default()).await;
+        assert!(nodes[2].owned() >= 1);
+        for node in &nodes {
+            let mut snapshot = node.stamp.bindings.current().snapshot().clone();
+            snapshot.revision.0 += 1;
+            (snapshot.stamps[0].nodes[2].state, snapshot.stamps[0].nodes[2].intent) = (state, intent);
+            node.stamp.bindings.replace(crate::bindings::Table::new(snapshot)).expect("newer");
+        }
+        join_all(nodes[..2].iter().map(Node::check)).await;
+        assert_eq!(nodes[2].asked(), 0, "{state:?} {intent:?}");
+        assert!(nodes[0].asked() + nodes[1].asked() > 0);
+        // It serves its own clients by what the others have.
+        nodes[2].check().await;
+        assert!(nodes[2].cache.stats().lent_bytes > 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_drains_or_has_no_place_lends_nothing_and_fails_nobody() {
     let nodes = nodes(2, Options { max_reads: 0, ..Options::default() }).await;
     join_all(nodes.iter().map(Node::check)).await;
