@@ -1,4 +1,4 @@
-//! What the region keeps running: its nodes, and Azurite where that holds the accounts.
+//! What the region keeps running: its router, its nodes, and Azurite where that holds the accounts.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,12 @@ use crate::data::Data;
 use crate::error::RegionError;
 use crate::node_process::{self, Running};
 use crate::readiness;
-use crate::topology::Member;
+use crate::topology::{Control, Member};
 
 /// One process of the region.
 #[derive(Clone, Debug)]
 pub(crate) enum Charge {
+    Router(Control),
     Node(Member),
     Azurite(Azurite),
 }
@@ -20,6 +21,7 @@ impl Charge {
     /// As messages call it.
     pub(crate) fn name(&self) -> String {
         match self {
+            Self::Router(_) => "router".to_owned(),
             Self::Node(member) => format!("node {}", member.name),
             Self::Azurite(_) => "azurite".to_owned(),
         }
@@ -28,6 +30,7 @@ impl Charge {
     /// Where all that it says is kept.
     pub(crate) fn log(&self, data: &Data) -> PathBuf {
         match self {
+            Self::Router(_) => data.log("router"),
             Self::Node(member) => data.log(member.name.as_str()),
             Self::Azurite(_) => data.log("azurite"),
         }
@@ -35,7 +38,8 @@ impl Charge {
 
     pub(crate) fn start(&self, data: &Data) -> Result<Running, RegionError> {
         let command = match self {
-            Self::Node(member) => node_process::command(&data.settings(member))?,
+            Self::Router(_) => node_process::command("control", &data.router_settings())?,
+            Self::Node(member) => node_process::command("node", &data.settings(member))?,
             Self::Azurite(azurite) => azurite.command(data)?,
         };
         node_process::start(command, &self.log(data))
@@ -44,6 +48,7 @@ impl Charge {
     /// Returns once it serves.
     pub(crate) async fn ready(&self) {
         match self {
+            Self::Router(control) => readiness::ready(control.api).await,
             Self::Node(member) => readiness::ready(member.admin).await,
             Self::Azurite(azurite) => readiness::listens(azurite.address).await,
         }
@@ -52,6 +57,7 @@ impl Charge {
     /// Why it does not serve, for a message.
     pub(crate) async fn said(&self) -> String {
         match self {
+            Self::Router(control) => readiness::said(control.api).await,
             Self::Node(member) => readiness::said(member.admin).await,
             Self::Azurite(azurite) => format!("nothing listens at {}", azurite.address),
         }

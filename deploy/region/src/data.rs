@@ -1,8 +1,11 @@
 //! The region's folder: what lies where, who works in it, and the files that the nodes start from.
 //!
 //! ```text
-//! bindings.json       which registry is where; every node watches it
+//! bindings.json       which registry is where, as the router last said; what a new router begins with
+//! router.toml         settings of the router, written anew at every start
+//! router.redb         what the router keeps
 //! nodes/<node>.toml   settings of one node, written anew at every start
+//! nodes/<node>.bindings.json   what the router last told it
 //! accounts/<account>/<container>/docker/registry/v2/…   storage accounts, in distribution's layout
 //! stamp.key           what nodes of one stamp show each other that they know
 //! azurite/            with --azurite: where it keeps its own copy of the accounts, and each account's key
@@ -21,6 +24,7 @@ use dataproxy_router_api::{AccountName, Binding, RegistryName, Revision, Snapsho
 use crate::azurite::{Azurite, make_secret, random_key};
 use crate::error::RegionError;
 use crate::node_settings::node_settings;
+use crate::router_settings::router_settings;
 use crate::topology::{Member, REGION, Topology, first_bindings};
 
 const BINDINGS: &str = "bindings.json";
@@ -75,6 +79,20 @@ impl Data {
 
     pub(crate) fn settings(&self, member: &Member) -> PathBuf {
         self.root.join("nodes").join(format!("{}.toml", member.name))
+    }
+
+    /// What a node was last told.
+    pub(crate) fn snapshot(&self, member: &Member) -> PathBuf {
+        self.root.join("nodes").join(format!("{}.bindings.json", member.name))
+    }
+
+    pub(crate) fn router_settings(&self) -> PathBuf {
+        self.root.join("router.toml")
+    }
+
+    /// Where the router's state lies.
+    pub(crate) fn router_store(&self) -> PathBuf {
+        self.root.join("router.redb")
     }
 
     pub(crate) fn cache(&self, member: &Member) -> PathBuf {
@@ -183,25 +201,19 @@ impl Data {
         Ok(snapshot)
     }
 
-    /// Writes what the nodes start from. Bindings that were changed by hand stay; the stamps are this run's.
+    /// Writes what the router and the nodes start from.
     pub(crate) fn write(
         &self,
         topology: &Topology,
-        mut snapshot: Snapshot,
         zone: &str,
         azurite: Option<&Azurite>,
     ) -> Result<(), RegionError> {
-        let stamps = topology.stamps();
-        if snapshot.stamps != stamps {
-            snapshot.stamps = stamps;
-            snapshot.revision = Revision(snapshot.revision.0.saturating_add(1));
-            snapshot.validate().map_err(|error| RegionError::Bindings {
-                path: self.bindings(),
-                problem: error.to_string(),
-            })?;
-            self.save(&snapshot)?;
-        }
         self.make_stamp_key()?;
+        let path = self.router_settings();
+        let text = router_settings(self, &topology.control, zone);
+        let text = text.map_err(|error| RegionError::file(&path, io::Error::other(error)))?;
+        replace(&path, text.as_bytes())?;
+        self.put_log_aside("router")?;
         for member in &topology.members {
             let text = node_settings(self, topology, member, zone, azurite)
                 .map_err(|error| RegionError::file(&self.settings(member), io::Error::other(error)))?;
@@ -222,7 +234,8 @@ impl Data {
         }
     }
 
-    fn save(&self, snapshot: &Snapshot) -> Result<(), RegionError> {
+    /// Keeps what the router says of the bindings.
+    pub(crate) fn save(&self, snapshot: &Snapshot) -> Result<(), RegionError> {
         let path = self.bindings();
         let mut text = serde_json::to_vec_pretty(snapshot)
             .map_err(|error| RegionError::file(&path, io::Error::other(error)))?;
@@ -272,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn bindings_changed_by_hand_survive_a_restart_at_other_ports() {
+    fn the_bindings_that_the_router_last_said_survive_a_restart_at_other_ports() {
         let (_dir, data, topology) = region();
         let mut snapshot = data.load(&topology).expect("new");
         snapshot.bindings[0].home_stamp = "b".parse().expect("a name");
@@ -280,17 +293,8 @@ mod tests {
         snapshot.revision.0 = 20;
         data.save(&snapshot).expect("saved");
         let moved = Topology::new(5).expect("names");
-        let loaded = data.load(&moved).expect("loaded");
-        data.write(&moved, loaded, "registry.test", None).expect("written");
-        let after = data.load(&moved).expect("loaded");
-        assert_eq!(after.bindings, snapshot.bindings);
-        assert_eq!((after.revision.0, &after.stamps), (21, &moved.stamps()));
-        data.write(&moved, after.clone(), "registry.test", None).expect("written");
-        assert_eq!(
-            data.load(&moved).expect("loaded"),
-            after,
-            "an unchanged region has an unchanged revision"
-        );
+        data.write(&moved, "registry.test", None).expect("written");
+        assert_eq!(data.load(&moved).expect("loaded"), snapshot);
     }
 
     #[test]
@@ -322,8 +326,7 @@ mod tests {
         let (_dir, data, topology) = region();
         let log = data.log(topology.members[0].name.as_str());
         for run in ["first", "second", "third"] {
-            let snapshot = data.load(&topology).expect("loaded");
-            data.write(&topology, snapshot, "registry.test", None).expect("written");
+            data.write(&topology, "registry.test", None).expect("written");
             assert!(!log.exists());
             fs::write(&log, run).expect("written");
         }

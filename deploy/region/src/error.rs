@@ -26,6 +26,8 @@ pub(crate) enum RegionError {
     NoAzurite,
     #[error("storage account {account}: {what}")]
     Storage { account: String, what: String },
+    #[error("the router: {0}; its log is logs/router.log in the region's folder")]
+    Router(String),
     #[error("{text:?} is not REGISTRY/REPOSITORY:TAG, such as contoso/app:v1{detail}")]
     Reference { text: String, detail: String },
     #[error("there is no registry {name}; the registries of this region are {}", known.join(", "))]

@@ -11,6 +11,11 @@ pub(crate) fn greeting(data: &Data, topology: &Topology, options: &Run) -> Strin
     let mut text = String::from("\nthe region is ready\n\n");
     // Writing to a String cannot fail.
     let _ = write_nodes(&mut text, topology);
+    let _ = writeln!(
+        text,
+        "  router             API at http://{}    DNS at {} (UDP and TCP)",
+        topology.control.api, topology.control.dns
+    );
     let _ = write_trials(&mut text, data, topology, options);
     text
 }
@@ -54,11 +59,13 @@ fn write_trials(text: &mut String, data: &Data, topology: &Topology, options: &R
         text,
         "  docker save -o app.tar app:v1 && {region} import app.tar contoso/app:v1 --data {root}"
     )?;
-    writeln!(
-        text,
-        "\nwhich stamp serves a registry: {} (every node watches it; no router runs in this version)",
-        data.bindings().display()
-    )?;
+    let control = topology.control;
+    let router =
+        if options.port_offset == 0 { String::new() } else { format!(" --router http://{}", control.api) };
+    writeln!(text, "\nmove a registry while it is pulled from, and see what goes on")?;
+    writeln!(text, "  {region} stampctl{router} registry move contoso --to b --quiet 5s --watch")?;
+    writeln!(text, "  {region} stampctl{router} registry ls    … node ls, stamp ls, migration ls, audit")?;
+    writeln!(text, "  dig @{} -p {} contoso.{} +short", control.dns.ip(), control.dns.port(), options.zone)?;
     if options.azurite {
         writeln!(text, "storage accounts: azurite, which keeps them in {}", data.azurite().display())?;
     }

@@ -1,10 +1,12 @@
-//! A whole region on one machine: two stamps of two nodes and a front door, each a process of its own.
+//! A whole region on one machine: a router, two stamps of two nodes and a front door, each a process of its own.
 //!
-//! `options → data → (ports, seeds) → supervise → (azurite, publish) → nodes`. One binary plays every part: it starts itself again
-//! for each node, and passes `region dataproxy …` and `region loadtest …` on to those command lines.
+//! `options → data → (ports, seeds) → supervise → (azurite, publish) → router → nodes`. One binary plays every part: it starts itself again
+//! for each of them, and passes `region dataproxy …`, `region router …`, `region stampctl …` and `region loadtest …` on to
+//! those command lines.
 
 mod azurite;
 mod charge;
+mod control;
 mod data;
 mod error;
 mod greeting;
@@ -16,6 +18,7 @@ mod options;
 mod ports;
 mod publish;
 mod readiness;
+mod router_settings;
 mod run;
 mod seed;
 mod supervise;
@@ -35,11 +38,16 @@ fn main() -> ExitCode {
         Some(Command::Import(import)) => import_command::import(&import),
         Some(Command::Dataproxy { arguments }) => return node_process::dataproxy(arguments),
         Some(Command::Loadtest { arguments }) => {
-            return dataproxy_loadtest::main_with_args(
-                [OsString::from("region loadtest")].into_iter().chain(arguments),
-            );
+            return dataproxy_loadtest::main_with_args(named("region loadtest", arguments));
+        }
+        Some(Command::Router { arguments }) => {
+            return dataproxy_router::main_with_args(named("router", arguments));
+        }
+        Some(Command::Stampctl { arguments }) => {
+            return dataproxy_router::stampctl::main_with_args(named("stampctl", arguments));
         }
         Some(Command::Node { config }) => return node_process::node(config),
+        Some(Command::Control { config }) => return node_process::router(config),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,4 +56,9 @@ fn main() -> ExitCode {
             error.exit_code()
         }
     }
+}
+
+/// The arguments of another command line, after the name that it is to call itself.
+fn named(name: &str, arguments: Vec<OsString>) -> impl Iterator<Item = OsString> {
+    std::iter::once(OsString::from(name)).chain(arguments)
 }

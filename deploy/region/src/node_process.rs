@@ -55,28 +55,38 @@ pub(crate) fn start(mut command: Command, path: &Path) -> Result<Running, Region
     Ok(Running { _life: child.stdin.take(), log, child })
 }
 
-/// The command that runs a node: this binary again.
-pub(crate) fn command(settings: &Path) -> Result<Command, RegionError> {
+/// The command that runs a part of the region, `node` or `control`: this binary again.
+pub(crate) fn command(part: &str, settings: &Path) -> Result<Command, RegionError> {
     let binary = std::env::current_exe()
         .map_err(|error| RegionError::System { what: "path of this program", error })?;
     let mut command = Command::new(binary);
-    command.arg("node").arg("--config").arg(settings).stdin(Stdio::piped());
+    command.arg(part).arg("--config").arg(settings).stdin(Stdio::piped());
     Ok(command)
 }
 
 /// Is a node until it ends, or until the region does.
 pub(crate) fn node(config: PathBuf) -> ExitCode {
+    bound_to_region(|| dataproxy(vec!["serve".into(), "--config".into(), config.into()]))
+}
+
+/// Is a router until it ends, or until the region does.
+pub(crate) fn router(config: PathBuf) -> ExitCode {
+    let arguments = ["router".into(), "serve".into(), "--config".into(), OsString::from(config)];
+    bound_to_region(|| dataproxy_router::main_with_args(arguments))
+}
+
+fn bound_to_region(run: impl FnOnce() -> ExitCode) -> ExitCode {
     let watch = std::thread::Builder::new().name("region-watch".to_owned()).spawn(|| {
         let _ = io::copy(&mut io::stdin(), &mut io::sink());
         // The log was the region's too: to say so is to fail, and must not keep the node from ending.
-        let _ = writeln!(io::stderr(), "the region is gone; this node ends with it");
+        let _ = writeln!(io::stderr(), "the region is gone; this process ends with it");
         std::process::exit(ORPHANED);
     });
     if let Err(error) = watch {
         eprintln!("region: the system gives no thread: {error}");
         return ExitCode::FAILURE;
     }
-    dataproxy(vec!["serve".into(), "--config".into(), config.into()])
+    run()
 }
 
 /// Runs a node's own command line.

@@ -62,7 +62,8 @@ struct Drain {
 #[derive(Serialize)]
 struct Bindings {
     source: &'static str,
-    path: PathBuf,
+    routers: Vec<String>,
+    snapshot: PathBuf,
 }
 
 #[derive(Serialize)]
@@ -118,7 +119,11 @@ pub(crate) fn node_settings(
         listen: Listen { pull: vec![member.pull.to_string()] },
         admin: Admin { listen: member.admin.to_string() },
         drain: Drain { deadline: format!("{DRAIN_SECONDS}s"), lame_duck: "0s" },
-        bindings: Bindings { source: "file", path: data.bindings() },
+        bindings: Bindings {
+            source: "router",
+            routers: vec![format!("http://{}", topology.control.api)],
+            snapshot: data.snapshot(member),
+        },
         tenancy: Tenancy { path: true },
         cache: of_stamp.then(|| Cache {
             dir: data.cache(member),

@@ -8,7 +8,7 @@ use dataproxy_router_api::RegistryName;
 
 use crate::topology::OFFSET_MAX;
 
-/// Runs a whole region on this machine: two stamps of two nodes each and a front door, over local storage
+/// Runs a whole region on this machine: a router, two stamps of two nodes each and a front door, over local storage
 /// accounts with images to pull. Ctrl-C ends all of it.
 #[derive(Debug, Parser)]
 #[command(name = "region", version, args_conflicts_with_subcommands = true, after_help = AFTER)]
@@ -20,8 +20,8 @@ pub(crate) struct Options {
 }
 
 const AFTER: &str = "\
-Which stamp serves a registry is read from DIR/bindings.json, which every node watches: replace the file (by a \
-rename, with a higher revision and epoch) to move a registry. No router runs in this version.
+Which stamp serves a registry is the router's to say: `region stampctl registry move contoso --to b --watch` moves \
+one while it is pulled from. DIR/bindings.json shows what the router last said.
 
 Exit codes: 0 ended as asked, 1 failed, 2 wrong command line or a name that does not exist.";
 
@@ -48,7 +48,8 @@ pub(crate) struct Run {
     /// PATH (`npm install -g azurite`) and listens on port 10000 of 127.0.0.1.
     #[arg(long)]
     pub(crate) azurite: bool,
-    /// Number that is added to every port: 5000 (pulls) and 9100 (readiness, metrics) of each address, 10000 (Azurite).
+    /// Number that is added to every port: 5000 (pulls) and 9100 (readiness, metrics) of each address, 7000 (router),
+    /// 5353 (DNS), 10000 (Azurite).
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=i64::from(OFFSET_MAX)))]
     pub(crate) port_offset: u16,
 }
@@ -69,6 +70,24 @@ pub(crate) enum Command {
     Loadtest {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
         arguments: Vec<OsString>,
+    },
+    /// Run a router's own command line: `region router --help`.
+    #[command(disable_help_flag = true)]
+    Router {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Ask the region's router, or another: `region stampctl --help`.
+    #[command(disable_help_flag = true)]
+    Stampctl {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENTS")]
+        arguments: Vec<OsString>,
+    },
+    /// Be the router of a region, and end when the region does.
+    #[command(hide = true)]
+    Control {
+        #[arg(long)]
+        config: PathBuf,
     },
     /// Be a node of a region, and end when the region does.
     #[command(hide = true)]

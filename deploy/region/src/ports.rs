@@ -14,7 +14,9 @@ pub(crate) fn check(topology: &Topology, azurite: Option<&Azurite>) -> Result<()
             .map(|(address, purpose)| (address, purpose, format!("node {}", member.name)))
     });
     let azurite = azurite.map(|azurite| (azurite.address, "accounts", "azurite".to_owned()));
-    for (address, purpose, process) in nodes.chain(azurite) {
+    let router = [(topology.control.api, "the API"), (topology.control.dns, "DNS")]
+        .map(|(address, purpose)| (address, purpose, "router".to_owned()));
+    for (address, purpose, process) in nodes.chain(azurite).chain(router) {
         free(address).map_err(|error| RegionError::Address { address, purpose, process, error })?;
     }
     Ok(())

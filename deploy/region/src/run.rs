@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use dataproxy_router_api::Binding;
+use dataproxy_router_api::Snapshot;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -12,6 +12,7 @@ use tokio::time::sleep_until;
 
 use crate::azurite::{self, Azurite};
 use crate::charge::Charge;
+use crate::control::Router;
 use crate::data::Data;
 use crate::error::RegionError;
 use crate::node_process::tail;
@@ -47,8 +48,9 @@ pub(crate) fn run(options: &Run) -> Result<(), RegionError> {
         azurite.make_keys(&data)?;
     }
     data.set_azurite_address(azurite.as_ref().map(|azurite| azurite.address))?;
-    let region = Region { bindings: snapshot.bindings.clone(), data, topology, azurite };
-    region.data.write(&region.topology, snapshot, &options.zone, region.azurite.as_ref())?;
+    let router = Router::at(topology.control.api)?;
+    let region = Region { snapshot, data, topology, azurite, router };
+    region.data.write(&region.topology, &options.zone, region.azurite.as_ref())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| RegionError::System { what: "runtime", error })?;
     runtime.block_on(serve(&region, options))
@@ -64,8 +66,10 @@ fn say(line: &str) {
 struct Region {
     data: Data,
     topology: Topology,
-    bindings: Vec<Binding>,
+    /// What a new router begins with.
+    snapshot: Snapshot,
     azurite: Option<Azurite>,
+    router: Router,
 }
 
 async fn serve(region: &Region, options: &Run) -> Result<(), RegionError> {
@@ -80,6 +84,7 @@ async fn serve(region: &Region, options: &Run) -> Result<(), RegionError> {
                 say(&greeting::greeting(&region.data, &region.topology, options));
                 tokio::select! {
                     never = report(region, &mut news) => match never {},
+                    never = region.router.mirror(&region.data) => match never {},
                     () = signals.next() => Ok(()),
                 }
             }
@@ -87,7 +92,7 @@ async fn serve(region: &Region, options: &Run) -> Result<(), RegionError> {
         },
         () = signals.next() => Ok(()),
     };
-    say("ending all nodes; once more to end them at once");
+    say("ending all of it; once more to end it at once");
     let _ = order.send(Order::Drain);
     tokio::select! {
         () = all_gone(&mut running) => {}
@@ -107,7 +112,7 @@ type Told = (Charge, News);
 
 /// Copies what azurite lacks of the accounts' folders.
 async fn publish_all(region: &Region, azurite: &Azurite) -> Result<(), RegionError> {
-    for binding in &region.bindings {
+    for binding in &region.snapshot.bindings {
         let done = publish(&region.data, azurite, binding).await?;
         if done.objects > 0 {
             let (objects, mib) = (done.objects, done.bytes >> 20);
@@ -117,7 +122,7 @@ async fn publish_all(region: &Region, azurite: &Azurite) -> Result<(), RegionErr
     Ok(())
 }
 
-/// Starts everything, storage first: nodes are ready when there is something to pull.
+/// Starts everything, storage first, then the router: nodes are ready when they know what there is to pull.
 async fn start(
     region: &Region,
     running: &mut JoinSet<()>,
@@ -133,6 +138,10 @@ async fn start(
         all_ready(&region.data, &[charge], news).await?;
         publish_all(region, azurite).await?;
     }
+    let router = Charge::Router(region.topology.control);
+    begin(&router);
+    all_ready(&region.data, &[router], news).await?;
+    region.router.set_up(&region.snapshot).await?;
     let nodes: Vec<Charge> = region.topology.members.iter().cloned().map(Charge::Node).collect();
     nodes.iter().for_each(begin);
     all_ready(&region.data, &nodes, news).await

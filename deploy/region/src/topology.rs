@@ -8,6 +8,8 @@ use dataproxy_router_api::{
 
 const PULL_PORT: u16 = 5000;
 const ADMIN_PORT: u16 = 9100;
+const API_PORT: u16 = 7000;
+const DNS_PORT: u16 = 5353;
 /// Where Azurite listens, of 127.0.0.1.
 pub(crate) const AZURITE_PORT: u16 = 10_000;
 /// Largest offset that keeps every port below 65 536.
@@ -35,12 +37,27 @@ pub(crate) struct Member {
     pub(crate) admin: SocketAddr,
 }
 
+/// Where the router answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Control {
+    /// Operators and nodes.
+    pub(crate) api: SocketAddr,
+    /// Resolvers, by UDP and TCP.
+    pub(crate) dns: SocketAddr,
+}
+
+/// The stamps of a new region, with the account that belongs to each.
+pub(crate) fn stamps_with_accounts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    STAMPS.into_iter().map(|(stamp, account, _)| (stamp, account))
+}
+
 /// The nodes of the region and its accounts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Topology {
     /// Every process, the front door last: it has somebody to forward to when it starts.
     pub(crate) members: Vec<Member>,
     pub(crate) accounts: Vec<AccountName>,
+    pub(crate) control: Control,
 }
 
 impl Topology {
@@ -62,7 +79,8 @@ impl Topology {
         }
         members.push(member("front".to_owned(), None, Ipv4Addr::LOCALHOST)?);
         let accounts = STAMPS.iter().map(|(_, account, _)| account.parse()).collect::<Result<_, _>>()?;
-        Ok(Self { members, accounts })
+        let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port.saturating_add(offset)));
+        Ok(Self { members, accounts, control: Control { api: at(API_PORT), dns: at(DNS_PORT) } })
     }
 
     /// The front door.
@@ -116,6 +134,8 @@ mod tests {
                 "front 127.0.0.1:5000 127.0.0.1:9100",
             ]
         );
+        let Control { api, dns } = region.control;
+        assert_eq!([api.to_string(), dns.to_string()], ["127.0.0.1:7000", "127.0.0.1:5353"]);
     }
 
     #[test]
