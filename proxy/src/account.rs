@@ -18,6 +18,7 @@ use crate::connections::{Exchange, Subject};
 use crate::identify::{Identified, NamedBy};
 use crate::name::Repository;
 use crate::peer::Peer;
+use crate::prefetch::Pulling;
 use crate::redirect::Destination;
 use crate::refusal::Refusal;
 use crate::request::{Request, Target};
@@ -141,6 +142,8 @@ struct Kept {
     observer: Option<Observer>,
     /// Counts the request among its registry's running ones until it is dropped.
     flight: Option<Flight>,
+    /// That a blob of an image is being pulled, for as long as it is.
+    pulling: Option<Pulling>,
 }
 
 impl Account {
@@ -181,7 +184,10 @@ impl Account {
             user_agent: text(&parts.headers, header::USER_AGENT, 256),
             exchange: parts.extensions.get::<Arc<Exchange>>().cloned(),
         };
-        Self { kept: Box::new(Kept { record, observer, flight: None }), started: Instant::now() }
+        Self {
+            kept: Box::new(Kept { record, observer, flight: None, pulling: None }),
+            started: Instant::now(),
+        }
     }
 
     /// The id of the request.
@@ -253,6 +259,11 @@ impl Account {
     /// A range applied.
     pub fn ranged(&mut self, headers: &HeaderMap) {
         self.kept.record.range = text(headers, header::RANGE, 80);
+    }
+
+    /// It is of a blob of an image that is being pulled.
+    pub(crate) fn pulls(&mut self, pulling: Pulling) {
+        self.kept.pulling = Some(pulling);
     }
 
     /// An older tag was served.

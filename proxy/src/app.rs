@@ -326,6 +326,7 @@ fn puller(
         redirects,
         stamp_cache,
         late: Late::new(Arc::clone(bindings.bindings()), config.front, config.moves.spread),
+        ahead: config.ahead,
         observer: None,
     })))
 }

@@ -17,6 +17,7 @@ use serde::Deserialize;
 use crate::content::Freshness;
 use crate::control::ControlAddress;
 use crate::identify::{Zone, ZoneError};
+use crate::prefetch::Ahead;
 use crate::pull::ANSWER_MAX;
 use crate::redirect::DataEndpoint;
 use crate::store::guard::AccountBounds;
@@ -60,6 +61,8 @@ pub struct Config {
     pub terms: BTreeMap<AccountName, Terms>,
     /// The tiers and the fills.
     pub cache: CacheConfig,
+    /// Which layers are fetched ahead of their clients; `None` if none are.
+    pub ahead: Option<Ahead>,
     /// How old an answer may be.
     pub freshness: Freshness,
     /// How blobs reach clients that are not served the bytes here.
@@ -174,6 +177,7 @@ impl Written {
                 Ok((name, account))
             })
             .collect::<Result<Accounts, Invalid>>()?;
+        let ahead = self.cache.ahead();
         let mut cache = self.cache.resolve();
         if let Some(disk) = &mut cache.disk {
             disk.dir = folder.join(&disk.dir);
@@ -195,6 +199,7 @@ impl Written {
             accounts,
             terms,
             cache,
+            ahead,
             freshness: self.freshness.into(),
             delivery,
             stamp: Sharing {
@@ -228,6 +233,9 @@ fn terms(name: &AccountName, section: &AccountSection) -> Result<Terms, Invalid>
 
 fn check(config: &Config) -> Result<(), Invalid> {
     check_node(&config.node)?;
+    if let Some(ahead) = config.ahead {
+        count("cache.prefetch", ahead.fetches, 0, 64)?;
+    }
     check_listen(config)?;
     check_routers(config)?;
     config.cache.validate().map_err(|error| {

@@ -40,6 +40,7 @@ pub mod passed;
 pub mod peer;
 pub mod permit;
 mod precondition;
+pub mod prefetch;
 pub mod process;
 pub mod pull;
 pub mod purge;

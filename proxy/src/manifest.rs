@@ -12,6 +12,7 @@ use crate::content::{Content, OwnedManifest};
 use crate::media_type::sniff;
 use crate::name::Reference;
 use crate::precondition::{digest_in, etag, not_modified};
+use crate::prefetch::Prefetch;
 use crate::refusal::Refusal;
 use crate::resolve::ResolvedStamp;
 use crate::respond::{Answer, CONTENT_DIGEST, IMMUTABLE, Payload};
@@ -44,6 +45,7 @@ impl Manifests {
         at: &ResolvedStamp<'_>,
         reference: &Reference,
         headers: &HeaderMap,
+        prefetch: Option<&Prefetch>,
         account: &mut Account,
     ) -> Result<Answer, Refusal> {
         let owned = content.manifest(at, reference).await?;
@@ -61,6 +63,9 @@ impl Manifests {
                 let (bytes, outcome) = self.read(&owned).await?;
                 account.served(outcome);
                 let kind = self.kind(&owned, &bytes)?;
+                if let Some(prefetch) = prefetch {
+                    prefetch.served(owned.key(), at.repository(), &bytes);
+                }
                 Answer::new(StatusCode::OK, Payload::Bytes(bytes))
                     .with(header::CONTENT_TYPE, kind)
                     .with(header::CACHE_CONTROL, keep)

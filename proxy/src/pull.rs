@@ -15,15 +15,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_cache::Cache;
+use dataproxy_cache::{Cache, Digest};
 use dataproxy_router_api::{Delivery, NodeName, StampName};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Response, StatusCode, request};
 use tokio::time::timeout;
 
 use crate::account::{Account, Observer};
 use crate::bindings::Bindings;
 use crate::body::Body;
-use crate::content::{Content, Freshness};
+use crate::content::{Content, Freshness, OwnedBlob};
 use crate::identify::{Identified, Tenancy, identify};
 use crate::late::{Arrival, Late};
 use crate::manifest::Manifests;
@@ -31,6 +32,7 @@ use crate::name::Repository;
 use crate::pace::Pace;
 use crate::paging::Asked;
 use crate::permit::{self, Caller};
+use crate::prefetch::{Ahead, Prefetch};
 use crate::process::now_seconds;
 use crate::redirect::{Redirects, Subject};
 use crate::referrers::{Referrers, Wanted};
@@ -68,6 +70,8 @@ pub struct PullerParts {
     pub stamp_cache: Option<Arc<StampCache>>,
     /// What is done about registries whose home is another stamp.
     pub late: Late,
+    /// Which layers are fetched ahead of their clients; `None` if none are.
+    pub ahead: Option<Ahead>,
     /// Who sees every record, besides the log and the metrics.
     pub observer: Option<Observer>,
 }
@@ -87,6 +91,7 @@ pub struct Puller {
     redirects: Redirects,
     stamp_cache: Option<Arc<StampCache>>,
     late: Late,
+    prefetch: Option<Arc<Prefetch>>,
     observer: Option<Observer>,
 }
 
@@ -96,6 +101,7 @@ impl Puller {
         let PullerParts { bindings, cache, stores, tenancy, stamp, node, freshness, .. } = parts;
         let (redirects, stamp_cache) = (parts.redirects, parts.stamp_cache);
         let (late, observer) = (parts.late, parts.observer);
+        let prefetch = parts.ahead.map(|ahead| Arc::new(Prefetch::new(cache.clone(), ahead)));
         let (content, manifests) = (Content::new(freshness), Manifests::new(cache.clone()));
         let (referrers, tags) = (Referrers::new(), Tags::new(freshness));
         Self {
@@ -112,6 +118,7 @@ impl Puller {
             redirects,
             stamp_cache,
             late,
+            prefetch,
             observer,
         }
     }
@@ -164,7 +171,7 @@ impl Puller {
     }
 
     async fn pull(
-        &self,
+        self: &Arc<Self>,
         parts: &request::Parts,
         has_content: bool,
         account: &mut Account,
@@ -217,7 +224,7 @@ impl Puller {
     }
 
     async fn answer(
-        &self,
+        self: &Arc<Self>,
         request: &Request,
         at: &ResolvedStamp<'_>,
         parts: &request::Parts,
@@ -229,7 +236,8 @@ impl Puller {
         match &request.target {
             Target::Ping => Ok(ping()),
             Target::Manifest { reference, .. } => {
-                Box::pin(self.manifests.answer(&self.content, at, reference, headers, account)).await
+                let (content, prefetch) = (&self.content, self.prefetch.as_deref());
+                Box::pin(self.manifests.answer(content, at, reference, headers, prefetch, account)).await
             }
             Target::Blob { digest, .. } => {
                 let owned = self.content.blob(at, digest).await?;
@@ -240,10 +248,10 @@ impl Puller {
                         return Ok(answer);
                     }
                 }
-                let owned = match &self.stamp_cache {
-                    Some(stamp) if request.verb == Verb::Get => stamp.over(at, owned),
+                let owned = match request.verb {
+                    Verb::Get => self.streamed(at, owned, parts, account),
                     // The size alone is one byte of storage and is not kept.
-                    _ => owned,
+                    Verb::Head => owned,
                 };
                 blob::answer(&self.cache, &owned, request.verb, headers, account).await
             }
@@ -257,14 +265,65 @@ impl Puller {
             }
         }
     }
+
+    /// A blob that is about to be streamed: from the stamp, and with the layers after it on their way.
+    fn streamed(
+        self: &Arc<Self>,
+        at: &ResolvedStamp<'_>,
+        owned: OwnedBlob,
+        parts: &request::Parts,
+        account: &mut Account,
+    ) -> OwnedBlob {
+        self.prefetch(at, &owned, parts, account);
+        match &self.stamp_cache {
+            Some(stamp) => stamp.over(at, owned),
+            None => owned,
+        }
+    }
+
+    /// Has the other layers of the blob's image fetched ahead, if its manifest was pulled here.
+    fn prefetch(
+        self: &Arc<Self>,
+        at: &ResolvedStamp<'_>,
+        owned: &OwnedBlob,
+        parts: &request::Parts,
+        account: &mut Account,
+    ) {
+        let Some(prefetch) = &self.prefetch else { return };
+        let Some((pulling, first)) = prefetch.asked(owned.key(), at.repository()) else { return };
+        account.pulls(pulling);
+        if let Some(image) = first {
+            let (puller, prefetch, parts) = (Arc::clone(self), Arc::clone(prefetch), Arc::new(parts.clone()));
+            let own = move |digest| {
+                let (puller, parts) = (Arc::clone(&puller), Arc::clone(&parts));
+                Box::pin(async move { puller.owned(&parts, &digest).await.ok() }) as BoxFuture<'static, _>
+            };
+            tokio::spawn(async move { prefetch.run(image, Box::new(own)).await });
+        }
+    }
+
+    /// Another blob, in the name of who has sent this request for one: by the same steps as theirs.
+    async fn owned(&self, parts: &request::Parts, digest: &Digest) -> Result<OwnedBlob, Refusal> {
+        let request = Request::parse(parts, false)?;
+        let table = self.bindings.current();
+        let identified = identify(&request, &self.tenancy, &table)?.ok_or(Refusal::BlobUnknown)?;
+        let repository = identified.repository.as_ref().ok_or(Refusal::BlobUnknown)?;
+        let permit = permit::grant(self.caller(&request, &identified, repository)?, &identified, repository)?;
+        let at = resolve(permit, &self.stores, self.stamp.as_ref())?;
+        let owned = self.content.blob(&at, digest).await?;
+        Ok(match &self.stamp_cache {
+            Some(stamp) => stamp.over(&at, owned),
+            None => owned,
+        })
+    }
 }
 
-/// The response to an answer of this node's own, or to its refusal.
 /// How fast the client of a request takes what it is sent.
 fn pace(parts: &request::Parts) -> Option<Arc<Pace>> {
     parts.extensions.get::<Arc<Pace>>().map(Arc::clone)
 }
 
+/// The response to an answer of this node's own, or to its refusal.
 fn respond(
     pulled: Result<Answer, Refusal>,
     manner: &Manner,

@@ -81,6 +81,7 @@ impl Node {
             freshness: Freshness::default(),
             redirects: Redirects::default(),
             stamp_cache: None,
+            ahead: None,
             observer: None,
         }));
         let (first_byte_timeout, idle_timeout) = (LIMIT, LIMIT);

@@ -55,6 +55,7 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         freshness: Freshness::default(),
         redirects: Redirects::default(),
         stamp_cache: None,
+        ahead: None,
         observer: None,
     }));
     let bounds = Bounds {

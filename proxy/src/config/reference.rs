@@ -126,7 +126,7 @@ pub const SETTINGS: &[Setting] = &[
         "tls_buffer",
         BYTES,
         Some("\"256 KiB\""),
-        "What a TLS connection encrypts before it writes. More costs less CPU per byte, and as much memory for each client that reads slowly",
+        "What a TLS connection encrypts at most before it writes: 16 KiB at first, more with what its client takes, all of it once that has taken 1 MiB without a long wait. More costs less CPU per byte",
     ),
     setting(
         "listen",
@@ -537,6 +537,20 @@ pub const SETTINGS: &[Setting] = &[
         BYTES,
         Some("\"64 MiB\""),
         "A fill that its last reader left goes on if at most this much is missing",
+    ),
+    setting(
+        "cache",
+        "prefetch",
+        NUMBER,
+        Some("0"),
+        "Layers fetched at a time ahead of clients that have pulled the manifest and begun with the layers; none at 0, nor where nothing is kept on disk. 64 at most",
+    ),
+    setting(
+        "cache",
+        "prefetch_budget",
+        BYTES,
+        Some("\"512 MiB\""),
+        "Bytes that are fetched ahead at most while nobody has asked for them, over all images",
     ),
     setting("freshness", "tag_ttl", TIME, Some("\"5s\""), "Age of a tag's digest"),
     setting(

@@ -11,6 +11,7 @@ use super::unit;
 use crate::content::Freshness;
 use crate::control::ControlAddress;
 use crate::lifecycle::Timers;
+use crate::prefetch::Ahead;
 use crate::redirect::DataEndpoint;
 use crate::routers::RouterUrl;
 
@@ -270,6 +271,9 @@ pub(super) struct CacheSection {
     pub(super) origin_attempts: u32,
     #[serde(deserialize_with = "unit::bytes")]
     pub(super) finish: u64,
+    pub(super) prefetch: usize,
+    #[serde(deserialize_with = "unit::bytes")]
+    pub(super) prefetch_budget: u64,
 }
 
 impl Default for CacheSection {
@@ -290,11 +294,17 @@ impl Default for CacheSection {
             origin_idle_timeout: cache.origin_idle_timeout,
             origin_attempts: cache.origin_attempts,
             finish: cache.finish_bytes,
+            prefetch: 0,
+            prefetch_budget: 512 << 20,
         }
     }
 }
 
 impl CacheSection {
+    pub(super) fn ahead(&self) -> Option<Ahead> {
+        (self.prefetch > 0).then_some(Ahead { fetches: self.prefetch, bytes: self.prefetch_budget })
+    }
+
     pub(super) fn resolve(self) -> dataproxy_cache::CacheConfig {
         dataproxy_cache::CacheConfig {
             memory_bytes: self.memory,

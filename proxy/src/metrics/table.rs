@@ -171,6 +171,13 @@ pub const METRICS: &[Metric] = &[
         "Body bytes received from other nodes of the stamp; not among those of storage accounts",
     ),
     metric(
+        "dataproxy_prefetch_layers_total",
+        Counter,
+        "1",
+        "outcome = fetched, joined, passed, held, left, too_large, failed",
+        "Layers that were to be fetched ahead of a client, by how that ended: before anybody asked, joined by who asked, stopped as the client had it, there already or under way, ended as the client had gone (once a pull), not begun as larger than `cache.prefetch_budget` or than its manifest says, or not to be had or kept",
+    ),
+    metric(
         "dataproxy_stamp_reads_total",
         Counter,
         "1",

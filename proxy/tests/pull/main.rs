@@ -12,6 +12,7 @@ mod manifests;
 mod node;
 mod ownership;
 mod placement;
+mod prefetch;
 mod purge;
 mod redirects;
 mod referrers;

@@ -1,5 +1,6 @@
 //! One node of stamp `a` with its storage account, and a client of it.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,13 +14,14 @@ use dataproxy::identify::Tenancy;
 use dataproxy::late::Late;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::name::{Repository, Tag};
+use dataproxy::prefetch::Ahead;
 use dataproxy::pull::{Puller, PullerParts};
 use dataproxy::redirect::Redirects;
 use dataproxy::resolve::Stores;
 use dataproxy::store::Store;
 use dataproxy::store::local::LocalFolder;
 use dataproxy::store::memory::MemoryStore;
-use dataproxy_cache::{Cache, CacheConfig, Digest};
+use dataproxy_cache::{Cache, CacheConfig, Digest, DiskConfig};
 use http::request::Builder;
 use http::{HeaderMap, Response};
 use http_body_util::{BodyExt, Empty};
@@ -141,7 +143,15 @@ impl Node {
         let account = |store: &Arc<MemoryStore>| Laid::over(Arc::clone(store) as Arc<dyn Store>);
         let stores = store.map(|store| ("one".parse().expect("a name"), account(store) as _));
         let own = store.cloned().unwrap_or_else(MemoryStore::new);
-        Self::made(stamp, own, stores.into_iter().collect(), Freshness::default(), Redirects::default()).await
+        Self::made(
+            stamp,
+            own,
+            stores.into_iter().collect(),
+            Freshness::default(),
+            Redirects::default(),
+            |_| {},
+        )
+        .await
     }
 
     /// One that answers blobs by redirects.
@@ -151,7 +161,25 @@ impl Node {
         freshness: Freshness,
         redirects: Redirects,
     ) -> Self {
-        Self::made("a", store, stores, freshness, redirects).await
+        Self::made("a", store, stores, freshness, redirects, |_| {}).await
+    }
+
+    /// One whose layers are fetched ahead, into a disk tier of small blocks in this folder.
+    pub(crate) async fn ahead(dir: &Path, ahead: Ahead) -> Self {
+        let store = MemoryStore::new();
+        let account = Laid::over(Arc::clone(&store) as Arc<dyn Store>);
+        let stores = Stores::from([("one".parse().expect("a name"), account as _)]);
+        let config = CacheConfig {
+            disk: Some(DiskConfig::in_dir(dir)),
+            block_bytes: 4096,
+            fetch_range_bytes: 4 * 4096,
+            small_blob_bytes: 0,
+            memory_bytes: 0,
+            ..CacheConfig::default()
+        };
+        let cache = Cache::open(config).await.expect("a cache");
+        let change = |parts: &mut PullerParts| (parts.cache, parts.ahead) = (cache, Some(ahead));
+        Self::made("a", store, stores, Freshness::default(), Redirects::default(), change).await
     }
 
     async fn made(
@@ -160,12 +188,13 @@ impl Node {
         stores: Stores,
         freshness: Freshness,
         redirects: Redirects,
+        change: impl FnOnce(&mut PullerParts),
     ) -> Self {
         let records: Arc<Mutex<Vec<Record>>> = Arc::default();
         let seen = Arc::clone(&records);
         let bindings = Arc::new(Bindings::new(table(1, "a")));
         let cache = Cache::open(CacheConfig::default()).await.expect("a cache");
-        let puller = Puller::new(PullerParts {
+        let mut parts = PullerParts {
             bindings: Arc::clone(&bindings),
             cache: cache.clone(),
             stores,
@@ -180,9 +209,12 @@ impl Node {
             redirects,
             stamp_cache: None,
             late: Late::new(Arc::clone(&bindings), impatient(), Duration::from_secs(30)),
+            ahead: None,
             observer: Some(Arc::new(move |record| seen.lock().expect("whole").push(record.clone()))),
-        });
-        Self { store, puller: Arc::new(puller), bindings, cache, records }
+        };
+        change(&mut parts);
+        let cache = parts.cache.clone();
+        Self { store, puller: Arc::new(Puller::new(parts)), bindings, cache, records }
     }
 
     /// The response, its body not read yet.
