@@ -280,7 +280,7 @@ fn check(config: &Config) -> Result<(), Invalid> {
     ] {
         within(key, value, Duration::ZERO, Duration::from_secs(24 * 3600))?;
     }
-    order("drain.hard_stop", drain.hard_stop, "drain.cut_window", drain.cut_window)?;
+    order("drain.hard_stop", drain.hard_stop, "twice drain.cut_window", drain.cut_window * 2)?;
     order("front.try_timeout", front.try_timeout, "what a node itself takes at most", ANSWER_MAX)?;
     order("front.headers_timeout", front.headers_timeout, "front.try_timeout", front.try_timeout)?;
     count("front.attempts", front.attempts as usize, 1, 100)?;

@@ -182,14 +182,14 @@ pub const SETTINGS: &[Setting] = &[
         "cut_window",
         TIME,
         Some("\"10s\""),
-        "Responses that run at the deadline are cut one after the other over so long, each once its client has got 1 MiB since its request, and at the end in any case",
+        "Responses that run at the deadline have their turns spread over so long. Each is cut at its turn, or when its client has got 1 MiB since its request, and so long after its turn in any case",
     ),
     setting(
         "drain",
         "hard_stop",
         TIME,
         Some("\"30s\""),
-        "From the deadline to the end of whatever still runs. More than `cut_window`. systemd's `TimeoutStopSec` and Kubernetes' `terminationGracePeriodSeconds` have to be longer than `deadline` and this together",
+        "From the deadline to the end of whatever still runs. More than twice `cut_window`. systemd's `TimeoutStopSec` and Kubernetes' `terminationGracePeriodSeconds` have to be longer than `deadline` and this together",
     ),
     setting(
         "drain",

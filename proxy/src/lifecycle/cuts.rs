@@ -47,10 +47,11 @@ impl Cuts {
     pub fn slot(&self, running: impl FnOnce() -> usize) -> Slot {
         let expected = *self.expected.get_or_init(|| running().max(1));
         let index = self.taken.fetch_add(1, Ordering::Relaxed);
-        let turn = self.window.mul_f64(index as f64 / expected as f64);
-        let latest = if index < expected { self.began + self.window } else { self.last };
+        let due = self.began + self.window.mul_f64(index as f64 / expected as f64);
+        // A window more for each: who is late at the same time is not cut at the same time.
+        let latest = if index < expected { due + self.window } else { self.last };
         let latest = latest.min(self.last);
-        Slot { due: (self.began + turn).min(latest), latest }
+        Slot { due: due.min(latest), latest }
     }
 }
 
@@ -67,7 +68,7 @@ mod tests {
             let (from, to) = (now + second * tenth, now + second * (tenth + 1));
             assert_eq!(slots.iter().filter(|slot| (from..to).contains(&slot.due)).count(), 100);
         }
-        assert!(slots.iter().all(|slot| slot.latest == now + 10 * second));
+        assert!(slots.iter().all(|slot| slot.latest == slot.due + 10 * second));
         let newcomer = cuts.slot(|| 0);
         assert_eq!(newcomer, Slot { due: now + 10 * second, latest: now + 25 * second });
         let crowd = (0..9000).map(|_| cuts.slot(|| 1000)).last();
