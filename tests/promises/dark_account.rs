@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use dataproxy::accept::{Acceptor, Speaks, bind};
 use dataproxy::bindings::{Bindings, Table};
+use dataproxy::config::Forwarding;
 use dataproxy::connection::Bounds;
 use dataproxy::content::Freshness;
 use dataproxy::identify::Tenancy;
+use dataproxy::late::Late;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::lifecycle::Lifecycle;
 use dataproxy::pull::{Puller, PullerParts};
@@ -64,11 +66,13 @@ impl Node {
             "bindings": [binding("contoso", "one"), binding("fabrikam", "two")],
         });
         let table = Table::new(serde_json::from_value(snapshot).expect("a snapshot"));
+        let bindings = Arc::new(Bindings::new(table));
+        let late = Late::new(Arc::clone(&bindings), Forwarding::default(), Duration::ZERO);
         let stores = accounts
             .iter()
             .map(|(guard, _)| (guard.name().clone(), Laid::over(Arc::clone(guard) as Arc<dyn Store>) as _));
         let puller = Arc::new(Puller::new(PullerParts {
-            bindings: Arc::new(Bindings::new(table)),
+            bindings,
             cache: Cache::open(cache).await.expect("a cache"),
             stores: stores.collect::<Stores>(),
             tenancy: Tenancy {
@@ -82,6 +86,7 @@ impl Node {
             redirects: Redirects::default(),
             stamp_cache: None,
             ahead: None,
+            late,
             observer: None,
         }));
         let (first_byte_timeout, idle_timeout) = (LIMIT, LIMIT);

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use dataproxy::accept::{Acceptor, Speaks, bind};
 use dataproxy::bindings::{Bindings, Table};
+use dataproxy::config::Forwarding;
 use dataproxy::connection::Bounds;
 use dataproxy::content::Freshness;
 use dataproxy::identify::Tenancy;
+use dataproxy::late::Late;
 use dataproxy::layout::{Laid, Layout};
 use dataproxy::lifecycle::Lifecycle;
 use dataproxy::pull::{Puller, PullerParts};
@@ -38,8 +40,11 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         }],
     });
     let cache = CacheConfig { disk: Some(DiskConfig::in_dir(dir)), ..CacheConfig::default() };
+    let table = Table::new(serde_json::from_value(snapshot).expect("a snapshot"));
+    let bindings = Arc::new(Bindings::new(table));
+    let late = Late::new(Arc::clone(&bindings), Forwarding::default(), Duration::ZERO);
     let puller = Arc::new(Puller::new(PullerParts {
-        bindings: Arc::new(Bindings::new(Table::new(serde_json::from_value(snapshot).expect("a snapshot")))),
+        bindings,
         cache: Cache::open(cache).await.expect("a cache"),
         stores: Stores::from([(
             "one".parse().expect("a name"),
@@ -56,6 +61,7 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         redirects: Redirects::default(),
         stamp_cache: None,
         ahead: None,
+        late,
         observer: None,
     }));
     let bounds = Bounds {
