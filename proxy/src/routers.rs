@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dataproxy_outbound::{Connector, TrustError};
+use dataproxy_router_api::Revision;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 #[cfg(test)]
@@ -111,6 +113,7 @@ struct Words {
 pub struct Routers {
     settings: RouterSettings,
     client: Client<Connector, Full<Bytes>>,
+    newest: watch::Sender<Revision>,
 }
 
 impl Routers {
@@ -121,7 +124,21 @@ impl Routers {
     pub fn open(settings: RouterSettings) -> Result<Self, TrustError> {
         let is_tls = settings.urls.iter().any(RouterUrl::is_tls);
         let client = dataproxy_outbound::client(is_tls, settings.ca_file.as_deref())?;
-        Ok(Self { settings, client })
+        Ok(Self { settings, client, newest: watch::Sender::new(Revision(0)) })
+    }
+
+    /// A router says that it has this revision.
+    pub fn heard(&self, revision: Revision) {
+        self.newest.send_if_modified(|newest| {
+            let is_newer = revision > *newest;
+            *newest = revision.max(*newest);
+            is_newer
+        });
+    }
+
+    /// The newest revision that any router has said to have.
+    pub fn newest(&self) -> watch::Receiver<Revision> {
+        self.newest.subscribe()
     }
 
     /// Where they are.

@@ -24,6 +24,17 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Longest such wait.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// What a router that is followed may take its time for.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// For a sign of life; a router gives one every 5 s. And for the whole, at first.
+    silence: Duration,
+    /// For a revision that another router has.
+    behind: Duration,
+}
+
+const PATIENCE: Patience = Patience { silence: Duration::from_secs(15), behind: Duration::from_secs(5) };
+
 /// Where the bindings in force come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -71,6 +82,7 @@ pub struct RouterFeed {
     confirmed: AtomicBool,
     available: signal::Sender<bool>,
     purged: signal::Sender<Revision>,
+    patience: Patience,
 }
 
 impl RouterFeed {
@@ -109,6 +121,7 @@ impl RouterFeed {
             confirmed: AtomicBool::new(false),
             available: signal::Sender::new(is_available),
             purged: signal::Sender::new(purged),
+            patience: PATIENCE,
         })
     }
 
@@ -147,7 +160,7 @@ impl RouterFeed {
         // Nodes that start together do not all begin with the same one.
         let mut at = rand::random_range(0..urls.len().max(1));
         let mut pause = PAUSE_MIN;
-        while let Some(router) = urls.get(at % urls.len()) {
+        while let Some(router) = urls.get(at % urls.len().max(1)) {
             let watched = watch::watch(self, router).await;
             counter!("dataproxy_router_watches_lost_total").increment(1);
             if watched.heard {

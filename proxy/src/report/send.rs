@@ -70,7 +70,10 @@ pub(super) async fn ask(
     let response = response.map_err(|error| error.to_string())?;
     let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
     let body = body.map_err(|error| format!("its answer broke: {error}"))?.to_bytes();
-    serde_json::from_slice(&body).map_err(|error| format!("its answer cannot be read: {error}"))
+    let answer: ReportAnswer =
+        serde_json::from_slice(&body).map_err(|error| format!("its answer cannot be read: {error}"))?;
+    routers.heard(answer.revision);
+    Ok(answer)
 }
 
 /// Says what is new about a router, and nothing twice.

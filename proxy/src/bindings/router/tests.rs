@@ -2,8 +2,13 @@
 
 use dataproxy_router_api::{Phase, Purge};
 
+use std::time::Instant;
+
 use super::*;
 use crate::routers::scripted::{ScriptedRouter, eventually, snapshot};
+
+/// Long enough for a loaded machine to give a sign of life in.
+const IMPATIENT: Patience = Patience { silence: Duration::from_secs(1), behind: Duration::from_millis(200) };
 
 struct Follower {
     feed: Arc<RouterFeed>,
@@ -12,9 +17,18 @@ struct Follower {
 
 impl Follower {
     fn start(routers: &[&ScriptedRouter], folder: &tempfile::TempDir) -> Self {
+        Self::with(PATIENCE, routers, folder)
+    }
+
+    fn impatient(routers: &[&ScriptedRouter], folder: &tempfile::TempDir) -> Self {
+        Self::with(IMPATIENT, routers, folder)
+    }
+
+    fn with(patience: Patience, routers: &[&ScriptedRouter], folder: &tempfile::TempDir) -> Self {
         let routers = ScriptedRouter::routers(routers);
         let path = folder.path().join("state/snapshot.json");
-        let feed = Arc::new(RouterFeed::open(routers, "local".parse().unwrap(), path).unwrap());
+        let feed = RouterFeed::open(routers, "local".parse().unwrap(), path).unwrap();
+        let feed = Arc::new(RouterFeed { patience, ..feed });
         let following = Arc::clone(&feed);
         Self { feed, task: tokio::spawn(async move { following.follow().await }) }
     }
@@ -198,22 +212,68 @@ async fn what_was_saved_by_another_version_is_completed_without_a_new_revision()
     eventually("complete", || follower.feed.bindings().current().snapshot() == &full).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_stream_that_is_silent_for_15_seconds_is_left() {
-    let (silent, folder) = (ScriptedRouter::start().await, folder());
-    silent.has(&snapshot(5, "a"));
-    let follower = Follower::start(&[&silent], &folder);
-    let begun = tokio::time::Instant::now();
+#[tokio::test]
+async fn a_stream_that_is_silent_for_too_long_is_left() {
+    let (router, folder) = (ScriptedRouter::start().await, folder());
+    router.has(&snapshot(5, "a"));
+    let follower = Follower::impatient(&[&router], &folder);
     follower.has(5).await;
+    let begun = Instant::now();
     // A sign of life now and then keeps it.
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        silent.says(":\n\n");
+    while begun.elapsed() < IMPATIENT.silence * 3 {
+        tokio::time::sleep(IMPATIENT.silence / 20).await;
+        router.says(":\n\n");
     }
-    assert_eq!(silent.watches().len(), 1);
-    while silent.watches().len() == 1 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(router.watches().len(), 1);
+    follower.says("it said nothing for 1 s").await;
+    eventually("asked again", || router.watches().len() == 2).await;
+    assert_eq!(follower.revision(), 5);
+}
+
+#[tokio::test]
+async fn a_router_that_lives_and_tells_nothing_is_left_by_who_has_nothing() {
+    let (mute, good, folder) = (ScriptedRouter::start().await, ScriptedRouter::start().await, folder());
+    good.has(&snapshot(5, "a"));
+    let speaking = async {
+        loop {
+            mute.says(":\n\n");
+            tokio::time::sleep(IMPATIENT.silence / 20).await;
+        }
+    };
+    let following = async {
+        // Whichever comes first.
+        for _ in 0..4 {
+            let folder = tempfile::tempdir_in(folder.path()).unwrap();
+            Follower::impatient(&[&mute, &good], &folder).has(5).await;
+        }
+    };
+    tokio::select! {
+        () = following => {}
+        () = speaking => {}
     }
-    assert!(begun.elapsed() >= Duration::from_secs(44), "{:?}", begun.elapsed());
+    assert!(!mute.watches().is_empty() || good.watches().len() == 4);
+}
+
+#[tokio::test]
+async fn a_router_that_lives_and_is_cut_off_from_the_others_is_left_for_one_that_knows_more() {
+    let (cut_off, good, folder) = (ScriptedRouter::start().await, ScriptedRouter::start().await, folder());
+    for router in [&cut_off, &good] {
+        router.has(&snapshot(5, "a"));
+    }
+    let follower = Follower::impatient(&[&cut_off, &good], &folder);
+    follower.has(5).await;
+    // It begins with either, and is on the one that is cut off in the end.
+    while follower.feed.following().router != Some(cut_off.url()) {
+        good.cuts();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        cut_off.says(":\n\n");
+    }
+    good.changes(&snapshot(7, "b"));
+    follower.feed.routers.heard(Revision(7));
+    let begun = Instant::now();
+    while follower.revision() != 7 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "still with the one that is cut off");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        cut_off.says(":\n\n");
+    }
 }

@@ -1,22 +1,18 @@
 //! One stream of one router: the whole, then each change, until it is lost.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use dataproxy_router_api::{Change, Revision, Snapshot};
 use http::Method;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use metrics::counter;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::RouterFeed;
 use super::events::{Event, Events};
 use crate::bindings::{Bindings, Table};
 use crate::routers::RouterUrl;
-
-/// How long a stream may be silent; a router gives a sign of life every 5 s.
-const SILENCE: Duration = Duration::from_secs(15);
 
 /// How a stream ended.
 pub(super) struct Watched {
@@ -36,9 +32,12 @@ pub(super) async fn watch(feed: &RouterFeed, router: &RouterUrl) -> Watched {
     let mut heard = false;
     let why = match feed.routers.ask(router, Method::GET, &path, None).await {
         Err(error) => error.to_string(),
-        Ok(response) => match stream(feed, router, response.into_body(), &mut heard).await {
-            Err(why) => why,
-            Ok(()) => "it ended the stream".to_owned(),
+        Ok(response) => tokio::select! {
+            ended = stream(feed, router, response.into_body(), &mut heard) => match ended {
+                Err(why) => why,
+                Ok(()) => "it ended the stream".to_owned(),
+            },
+            newest = behind(feed) => format!("it is behind: another router has revision {newest}"),
         },
     };
     Watched { heard, why }
@@ -50,10 +49,12 @@ async fn stream(
     mut body: Incoming,
     heard: &mut bool,
 ) -> Result<(), String> {
-    let mut events = Events::default();
+    let (mut events, begun, silence) = (Events::default(), Instant::now(), feed.patience.silence);
     loop {
-        let silent = |_| format!("it was silent for {} s", SILENCE.as_secs());
-        let Some(frame) = timeout(SILENCE, body.frame()).await.map_err(silent)? else { return Ok(()) };
+        // Signs of life are not enough for who has nothing to work from.
+        let patience = if feed.is_confirmed() { silence } else { silence.saturating_sub(begun.elapsed()) };
+        let silent = |_| format!("it said nothing for {} s", silence.as_secs());
+        let Some(frame) = timeout(patience, body.frame()).await.map_err(silent)? else { return Ok(()) };
         let frame = frame.map_err(|error| format!("the stream broke: {error}"))?;
         let Ok(piece) = frame.into_data() else { continue };
         let found = events.take(&piece).map_err(|error| error.to_string())?;
@@ -68,6 +69,24 @@ async fn stream(
             })?;
             *heard = true;
             feed.heard(router);
+        }
+    }
+}
+
+/// Resolves once another router has had a newer revision for a while: the one that is followed may be cut off from the
+/// others, and says that it lives all the same. Routers tell their revision in answer to reports.
+async fn behind(feed: &RouterFeed) -> Revision {
+    let mut told = feed.routers.newest();
+    loop {
+        let newest = *told.borrow_and_update();
+        let is_behind = || newest > feed.bindings.current().snapshot().revision;
+        if is_behind() {
+            sleep(feed.patience.behind).await;
+            if is_behind() {
+                return newest;
+            }
+        } else if told.changed().await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }
