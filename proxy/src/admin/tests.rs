@@ -80,7 +80,7 @@ async fn readiness_follows_the_state_and_liveness_does_not() {
         assert_eq!(ready.status, status, "{state:?}");
         let json: serde_json::Value = serde_json::from_str(&ready.text).unwrap();
         let expected = json!({
-            "state": state.as_str(), "cordoned": false, "node": "n1", "bindings_revision": 7, "bindings_source": "file",
+            "state": state.as_str(), "node": "n1", "bindings_revision": 7, "bindings_source": "file",
         });
         assert_eq!(json, expected);
         assert_eq!(node.get("/livez").await.status, 200, "{state:?}");
