@@ -2,7 +2,7 @@
 //!
 //! Modules whose names begin with `clients_` start real clients and need root, those that begin with `big_`
 //! move gigabytes, those that begin with `azurite_` need Azurite, those that begin with `disks_` mount and trace and need
-//! root; all belong to the full tier. The rest is quick.
+//! root, those that begin with `net_` have a network of their own and need root; all belong to the full tier. The rest is quick.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod azurite_account;
@@ -14,6 +14,7 @@ mod azurite_suites;
 mod big_layer;
 mod big_memory;
 mod big_slow_readers;
+mod big_storm;
 mod clients_containerd;
 mod clients_cut;
 mod clients_docker;
@@ -33,12 +34,14 @@ mod clients_tls;
 mod damaged;
 mod dark_account;
 mod disks_in_trouble;
+mod drain_storm;
 mod every_client;
 mod herd;
 mod house;
 mod kill_9;
 mod lazy_pull;
 mod loadtest;
+mod net_drain;
 mod node_killed;
 mod plain_port;
 mod refusals;
