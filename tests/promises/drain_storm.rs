@@ -18,7 +18,7 @@ async fn clients_told_to_close_come_back_elsewhere_at_no_more_than_twice_the_eve
 }
 
 /// Drains a node of so many clients over `spread`.
-pub(crate) async fn storm(clients: usize, spread: Duration) {
+async fn storm(clients: usize, spread: Duration) {
     let drain = format!("lame_duck = \"0s\"\nspread = \"{}ms\"\n", spread.as_millis());
     let mut stamp = Stamp::start_with(Options { nodes: 2, drain, ..Options::default() }).await;
     let (from, to) = (stamp.nodes[0].pull(), stamp.nodes[1].pull());

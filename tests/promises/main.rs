@@ -14,7 +14,6 @@ mod azurite_suites;
 mod big_layer;
 mod big_memory;
 mod big_slow_readers;
-mod big_storm;
 mod clients_containerd;
 mod clients_cut;
 mod clients_docker;
