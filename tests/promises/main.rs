@@ -23,6 +23,7 @@ mod clients_peer;
 mod clients_peers;
 mod clients_pull_through;
 mod clients_push;
+mod clients_rebind;
 mod clients_redirect;
 mod clients_region;
 mod clients_report;

@@ -20,6 +20,8 @@ use crate::storage::Container;
 const PULL_PORT: u16 = 5000;
 const ADMIN_PORT: u16 = 9100;
 const AZURITE_PORT: u16 = 10_000;
+const API_PORT: u16 = 7000;
+const DNS_PORT: u16 = 5353;
 const NODES: [(&str, Ipv4Addr); 5] = [
     ("front", Ipv4Addr::LOCALHOST),
     ("a1", Ipv4Addr::new(127, 0, 1, 1)),
@@ -60,7 +62,7 @@ impl Region {
             .map(|_| random.random_range(3_000..22_000))
             .find(|offset| {
                 let free = |port: u16| ips.iter().all(|ip| ports::is_free(*ip, port + offset));
-                free(PULL_PORT) && free(ADMIN_PORT) && free(AZURITE_PORT)
+                [PULL_PORT, ADMIN_PORT, AZURITE_PORT, API_PORT, DNS_PORT].into_iter().all(free)
             })
             .expect("some ports are free");
         let program = binary::path("region").await;
@@ -151,6 +153,35 @@ impl Region {
         run(&self.program.display().to_string(), options, Duration::from_secs(30)).await
     }
 
+    /// Asks the region's router.
+    ///
+    /// # Errors
+    /// [`Failed`] if it does not end with 0 within 30 s.
+    pub async fn stampctl(&self, arguments: &[&str]) -> Result<Ran, Failed> {
+        let router = format!("http://127.0.0.1:{}", API_PORT + self.offset);
+        let mut all = vec!["stampctl", "--router", &router];
+        all.extend_from_slice(arguments);
+        self.run_with(&all).await
+    }
+
+    /// Where pulls of a registry go, as DNS says now.
+    ///
+    /// # Panics
+    /// If DNS says nothing within 5 s.
+    pub async fn resolve(&self, registry: &str) -> SocketAddr {
+        let port = (DNS_PORT + self.offset).to_string();
+        let name = format!("{registry}.registry.test");
+        let asked = ["@127.0.0.1", "-p", &port, &name, "+short", "+time=1", "+tries=5"];
+        let said = run("dig", &asked, Duration::from_secs(10)).await.expect("DNS answers");
+        let first = said.stdout.lines().next().unwrap_or_else(|| panic!("{name} has no address"));
+        SocketAddr::new(first.parse().expect("an address"), PULL_PORT + self.offset)
+    }
+
+    /// The process of the router, if it runs.
+    pub fn router_pid(&self) -> Option<u32> {
+        self.pid_with(&self.data().join("router.toml").display().to_string())
+    }
+
     /// The process of a node, if it runs.
     pub fn pid(&self, node: &str) -> Option<u32> {
         self.pid_with(&self.data().join("nodes").join(format!("{node}.toml")).display().to_string())
@@ -225,7 +256,7 @@ impl Region {
 
     fn logs(&self) -> String {
         let mut text = self.log();
-        for (node, _) in NODES {
+        for node in NODES.map(|(node, _)| node).into_iter().chain(["router"]) {
             for name in [format!("{node}.log.1"), format!("{node}.log")] {
                 let log = std::fs::read_to_string(self.data().join("logs").join(&name)).unwrap_or_default();
                 text += &format!("\n--- {name}\n{}", crate::run::tail(&log, 20_000));
