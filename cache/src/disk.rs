@@ -55,6 +55,8 @@ pub(crate) struct Disk {
     scrub: Scrub,
     block_bytes: u64,
     next_id: AtomicU64,
+    /// Held while room is made.
+    making_room: Mutex<()>,
     patience: Duration,
     reads: Arc<Health>,
     writes: Arc<Health>,
@@ -104,6 +106,7 @@ impl Disk {
                 scrub: Scrub::default(),
                 block_bytes: config.block_bytes,
                 next_id: AtomicU64::new(first_id()),
+                making_room: Mutex::default(),
                 patience: disk.patience,
                 reads: Health::new(disk.patience),
                 writes: Health::new(disk.patience),
@@ -344,6 +347,11 @@ impl Disk {
 
     fn reserve(&self, charge: &Charge, length: u64) -> bool {
         while !charge.take(length) {
+            // Or each of several writers would evict a blob where one is enough, and the last find none left.
+            let _one_at_a_time = lock(&self.making_room);
+            if charge.take(length) {
+                break;
+            }
             if !self.recovery.is_over() || !self.evict_one() {
                 return false;
             }
