@@ -6,7 +6,8 @@ use serde_json::Value;
 
 /// Each crate of ours and those of ours that it may import. Leaves first; nobody imports the tests.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("dataproxy-cache", &[]),
+    ("dataproxy-resident", &[]),
+    ("dataproxy-cache", &["dataproxy-resident"]),
     ("dataproxy-outbound", &[]),
     ("dataproxy-azure", &["dataproxy-cache", "dataproxy-outbound"]),
     ("dataproxy-router-api", &[]),
@@ -131,7 +132,7 @@ mod tests {
         assert_eq!(
             broken,
             [
-                "dataproxy-cache imports dataproxy; it may import none of ours",
+                "dataproxy-cache imports dataproxy; it may import dataproxy-resident",
                 "dataproxy imports dataproxy-tests; it may import dataproxy-azure, dataproxy-cache, dataproxy-outbound, dataproxy-router-api",
                 "stray has no place in the house: say in tests/src/house.rs whom it may import",
             ]
