@@ -8,6 +8,7 @@ mod file;
 mod health;
 mod index;
 mod layout;
+mod open;
 mod persist;
 mod recover;
 mod recovery;
@@ -33,6 +34,7 @@ use evict::Queues;
 use health::{Call, Health, Refusal};
 use index::Index;
 use layout::Layout;
+use open::OpenFiles;
 use recovery::Recovery;
 use scrub::Scrub;
 use usage::Usage;
@@ -51,6 +53,7 @@ pub(crate) struct Disk {
     index: Index,
     queues: Queues,
     usage: Arc<Usage>,
+    open: OpenFiles,
     recovery: Recovery,
     scrub: Scrub,
     block_bytes: u64,
@@ -102,6 +105,7 @@ impl Disk {
                 index: Index::new(),
                 queues: Queues::new(&usage),
                 usage,
+                open: OpenFiles::new(disk.open_files),
                 recovery: Recovery::default(),
                 scrub: Scrub::default(),
                 block_bytes: config.block_bytes,
@@ -257,6 +261,8 @@ impl Disk {
                 Err(LoadError::Bad)
             }
             Err(LoadError::Io(error)) => {
+                // Whoever comes next opens it anew.
+                blob.holdings().kept = None;
                 call.failed();
                 Err(self.failed(error))
             }
@@ -385,9 +391,10 @@ impl Disk {
             let mut holdings = blob.holdings();
             let listed = holdings.standing == Standing::Listed;
             holdings.standing = Standing::Gone;
-            if holdings.file.strong_count() == 0 {
+            if !holdings.is_in_use() {
                 holdings.on_disk = crate::block::Bitmap::empty(blob.blocks.count());
             }
+            holdings.kept = None;
             holdings.charge.take().filter(|_| listed)
         };
         if charge.is_some() {
@@ -410,6 +417,7 @@ impl Disk {
         self.index.each(|blob| {
             let counted = if blob.is_complete() { &mut stats.disk_complete } else { &mut stats.disk_partial };
             *counted += 1;
+            stats.disk_open_files += u64::from(blob.holdings().file.strong_count() > 0);
         });
     }
 

@@ -13,9 +13,12 @@ use futures_util::stream::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::Timeout;
 
+mod at_hand;
+
 use crate::blob::Blob;
 use crate::disk::{BlobFile, LoadError};
 use crate::fill::{self, Attachment, Demand, Fill, Joined, Opener, Reach, Role, Take};
+use crate::piece::{FilePiece, Piece};
 use crate::tiers::Tiers;
 use crate::{Bypass, CacheError, ETag, Outcome, Source, Wanted};
 
@@ -40,6 +43,8 @@ pub struct BlobReader {
     /// The next byte to be had; those before it are delivered or in the queue.
     position: u64,
     queue: VecDeque<Bytes>,
+    /// What is delivered next, if the queue is empty.
+    in_file: Option<FilePiece>,
     attached: Option<Attachment>,
     fills: u32,
     file: Option<Arc<BlobFile>>,
@@ -78,6 +83,7 @@ impl BlobReader {
             blob,
             range,
             queue: VecDeque::new(),
+            in_file: None,
             attached: None,
             fills: 0,
             file: None,
@@ -233,8 +239,9 @@ impl BlobReader {
         Ok(())
     }
 
-    /// Puts the next bytes in the queue. Ready when it did, or there are no more.
-    fn poll_fetch(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CacheError>> {
+    /// Puts the next bytes in the queue, or takes their place in a file, of at most so many. Ready when it did, or there
+    /// are no more.
+    fn poll_fetch(&mut self, context: &mut Context<'_>, most_in_file: u64) -> Poll<Result<(), CacheError>> {
         while self.position < self.range.end {
             if self.loading.is_some() {
                 if ready!(self.poll_loaded(context))? {
@@ -245,7 +252,7 @@ impl BlobReader {
             if let Some(error) = self.blob.condemned() {
                 return Poll::Ready(Err(error.clone()));
             }
-            if self.take_from_memory() {
+            if self.take_in_file(most_in_file) || self.take_from_memory() || self.take_resident() {
                 return Poll::Ready(Ok(()));
             }
             let Some(attached) = &self.attached else {
@@ -270,6 +277,36 @@ impl BlobReader {
                 Take::Ended => self.detach(),
                 Take::Failed(error) => return Poll::Ready(Err(error)),
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next piece, `None` at the end. Where a checked block is in the page cache, it is the place of at most
+    /// `most_in_file` bytes in the file (0 is none), for who can send them from there.
+    ///
+    /// # Errors
+    /// [`CacheError`], after which nothing follows.
+    pub fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        most_in_file: u64,
+    ) -> Poll<Option<Result<Piece, CacheError>>> {
+        let ready = ready!(self.poll_ready(context, most_in_file));
+        let next = |reader: &mut Self| {
+            let in_file = reader.in_file.take().map(Piece::InFile);
+            in_file.or_else(|| reader.queue.pop_front().map(Piece::Bytes))
+        };
+        Poll::Ready(ready.map(|()| next(self)).transpose())
+    }
+
+    /// Waits until there is a piece or the end.
+    fn poll_ready(&mut self, context: &mut Context<'_>, most_in_file: u64) -> Poll<Result<(), CacheError>> {
+        if self.queue.is_empty() && self.in_file.is_none() && !self.over {
+            let fetched = ready!(self.poll_fetch(context, most_in_file));
+            if fetched.is_err() || self.position >= self.range.end {
+                self.finish();
+            }
+            return Poll::Ready(fetched);
         }
         Poll::Ready(Ok(()))
     }
@@ -306,12 +343,17 @@ impl BlobReader {
             return false;
         }
         self.queue.push_back(bytes.slice(from as usize..to as usize));
-        self.position += to - from;
+        self.advance(to - from);
+        true
+    }
+
+    /// Notes that so many bytes were had from a tier.
+    fn advance(&mut self, bytes: u64) {
+        self.position += bytes;
         if let Some(attached) = &self.attached {
-            attached.advance(to - from);
+            attached.advance(bytes);
         }
         self.note_unverified();
-        true
     }
 
     fn note_unverified(&mut self) {
@@ -335,7 +377,13 @@ impl BlobReader {
                 }
             }
             let loaded = match &file {
-                Some(file) => disk.load(&blob, file, block),
+                Some(file) => {
+                    let loaded = disk.load(&blob, file, block);
+                    if loaded.is_ok() {
+                        disk.keep_open(&blob, file);
+                    }
+                    loaded
+                }
                 None => Err(LoadError::Absent),
             };
             (file, loaded)
@@ -393,20 +441,8 @@ impl Stream for BlobReader {
     type Item = Result<Bytes, CacheError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if this.queue.is_empty() && !this.over {
-            match ready!(this.poll_fetch(context)) {
-                Ok(()) => {}
-                Err(error) => {
-                    this.finish();
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-            if this.position >= this.range.end {
-                this.finish();
-            }
-        }
-        Poll::Ready(this.queue.pop_front().map(Ok))
+        let ready = ready!(self.poll_ready(context, 0));
+        Poll::Ready(ready.map(|()| self.queue.pop_front()).transpose())
     }
 }
 

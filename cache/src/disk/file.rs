@@ -1,13 +1,16 @@
 //! One blob's open data file: positioned reads and writes, and which blocks were checked since it was opened.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use rustix::io::ReadWriteFlags;
 
 use super::usage::Charge;
 use crate::Buffers;
@@ -22,6 +25,7 @@ const SMALL_PIECE_BYTES: usize = 16 << 10;
 pub(crate) struct BlobFile {
     file: File,
     checked: Mutex<Bitmap>,
+    last_used: AtomicU64,
     charge: Arc<Charge>,
 }
 
@@ -57,7 +61,12 @@ impl BlobFile {
             _ if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path).map_err(|_| error),
             _ => Err(error),
         })?;
-        Ok(Arc::new(Self { file, checked: Mutex::new(Bitmap::empty(blocks)), charge }))
+        Ok(Arc::new(Self {
+            file,
+            checked: Mutex::new(Bitmap::empty(blocks)),
+            last_used: AtomicU64::new(0),
+            charge,
+        }))
     }
 
     pub(crate) fn charge(&self) -> &Charge {
@@ -67,6 +76,35 @@ impl BlobFile {
     /// Whether the block was checked since the file was opened.
     pub(crate) fn is_checked(&self, block: u32) -> bool {
         lock(&self.checked).has(block)
+    }
+
+    /// Notes a use, the so-manieth of all files.
+    pub(super) fn used_at(&self, use_number: u64) {
+        self.last_used.store(use_number, Relaxed);
+    }
+
+    /// Its last use.
+    pub(super) fn last_used(&self) -> u64 {
+        self.last_used.load(Relaxed)
+    }
+
+    /// Whether the page cache has all of these bytes. Blocks on no disk.
+    pub(crate) fn is_resident(&self, bytes: Range<u64>) -> bool {
+        dataproxy_resident::is_resident(&self.file, bytes).unwrap_or(false)
+    }
+
+    /// Reads bytes that the page cache has all of; `None` if it has not. Blocks on no disk.
+    pub(crate) fn read_resident(&self, bytes: Range<u64>, buffers: &Arc<Buffers>) -> Option<Bytes> {
+        let mut buffer = buffers.take((bytes.end - bytes.start) as usize);
+        let mut read = 0;
+        while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            let at = bytes.start + read as u64;
+            match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
+                Ok(0) | Err(_) => return None,
+                Ok(more) => read += more,
+            }
+        }
+        Some(buffer.freeze())
     }
 
     /// Reads the bytes of a block.
@@ -127,5 +165,11 @@ impl BlobFile {
             offset += piece.len() as u64;
         }
         Ok(())
+    }
+}
+
+impl AsFd for BlobFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }

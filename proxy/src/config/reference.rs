@@ -364,6 +364,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "cache",
+        "open_files",
+        NUMBER,
+        Some("256"),
+        "Files of the disk tier that stay open after their last reader. Their blocks are not checked again",
+    ),
+    setting(
+        "cache",
         "scrub",
         BYTES,
         Some("\"8 MiB\""),

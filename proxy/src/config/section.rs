@@ -164,6 +164,7 @@ pub(super) struct CacheSection {
     pub(super) capacity: u64,
     #[serde(deserialize_with = "unit::duration")]
     pub(super) disk_patience: Duration,
+    pub(super) open_files: usize,
     #[serde(deserialize_with = "unit::bytes")]
     pub(super) scrub: u64,
     #[serde(deserialize_with = "unit::bytes")]
@@ -191,6 +192,7 @@ impl Default for CacheSection {
             dir: None,
             capacity: disk.capacity_bytes,
             disk_patience: disk.patience,
+            open_files: disk.open_files,
             scrub: disk.scrub_bytes_per_second,
             block: cache.block_bytes,
             fetch_range: cache.fetch_range_bytes,
@@ -212,6 +214,7 @@ impl CacheSection {
                 dir,
                 capacity_bytes: self.capacity,
                 patience: self.disk_patience,
+                open_files: self.open_files,
                 scrub_bytes_per_second: self.scrub,
             }),
             block_bytes: self.block,
