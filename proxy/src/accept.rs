@@ -19,6 +19,8 @@ use crate::body::Body;
 use crate::connection::{self, Bounds, FIRST_REQUEST, Protocol};
 use crate::lifecycle::Lifecycle;
 use crate::peer::Peer;
+use crate::sendfile::Sendfile;
+use crate::stand_in::StandIns;
 use crate::turns::Turns;
 
 /// Connections that the kernel keeps for us to accept.
@@ -175,7 +177,11 @@ where
             return connection::close(stream, &self.life).await;
         }
         let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-        self.serve(stream, protocol, Peer { addr, tls: false, resumed: false }).await;
+        let quantum = self.bounds.write_quantum_bytes;
+        let sends_files = self.bounds.sendfile && protocol == Protocol::Http1;
+        let stand_ins = if sends_files { StandIns::new(quantum) } else { None };
+        let io = Sendfile::new(stream, stand_ins.clone());
+        self.serve(io, protocol, Peer { addr, tls: false, resumed: false }, stand_ins).await;
     }
 
     async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>) {
@@ -189,7 +195,7 @@ where
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-                return self.serve(stream, protocol, Peer { addr, tls: true, resumed }).await;
+                return self.serve(stream, protocol, Peer { addr, tls: true, resumed }, None).await;
             }
             Some(Err(error)) => error.to_string(),
             None => "not done in time".to_owned(),
@@ -207,12 +213,12 @@ where
         }
     }
 
-    async fn serve<I>(&self, io: I, protocol: Protocol, peer: Peer)
+    async fn serve<I>(&self, io: I, protocol: Protocol, peer: Peer, stand_ins: Option<StandIns>)
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
         let io = Turns::new(io, self.bounds.write_quantum_bytes);
-        connection::serve(io, protocol, peer, &self.handler, &self.bounds, &self.life).await;
+        connection::serve(io, protocol, peer, stand_ins, &self.handler, &self.bounds, &self.life).await;
     }
 }
 

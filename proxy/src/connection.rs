@@ -23,6 +23,7 @@ use crate::body::Body;
 use crate::idle::IdleTimer;
 use crate::lifecycle::{Lifecycle, State};
 use crate::peer::Peer;
+use crate::stand_in::StandIns;
 
 /// The bounds of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ pub struct Bounds {
     pub header_count: usize,
     /// What a connection may write before others have their turn, in bytes.
     pub write_quantum_bytes: usize,
+    /// Whether a plain HTTP/1.1 connection sends cached files by `sendfile`.
+    pub sendfile: bool,
     /// What a TLS connection encrypts before it writes, in bytes.
     pub tls_buffer_bytes: usize,
     /// Time to the first byte, and for the TLS handshake.
@@ -60,6 +63,7 @@ pub(crate) async fn serve<I, H, F>(
     mut io: I,
     protocol: Protocol,
     peer: Peer,
+    stand_ins: Option<StandIns>,
     handler: &H,
     bounds: &Bounds,
     life: &Lifecycle,
@@ -72,6 +76,9 @@ pub(crate) async fn serve<I, H, F>(
     let service = service_fn(|mut request: Request<Incoming>| {
         begun.notify_one();
         request.extensions_mut().insert(peer);
+        if let Some(stand_ins) = &stand_ins {
+            request.extensions_mut().insert(stand_ins.clone());
+        }
         answer(handler(request), protocol, life.clone())
     });
     // To drain a connection that has not sent its first request is to close it, and that request may be the rest

@@ -37,6 +37,7 @@ use crate::request::{Request, Target, Verb};
 use crate::resolve::{ResolvedStamp, Stores, resolve};
 use crate::respond::{Answer, Manner};
 use crate::stamp::StampCache;
+use crate::stand_in::StandIns;
 use crate::tags::Tags;
 use crate::{blob, stream, via};
 
@@ -129,7 +130,8 @@ impl Puller {
         let manner = Manner::of(&parts, has_content);
         let answer = answer.finished(&manner, account.namespace(), account.request_id());
         account.answered(answer.status, answer.sends());
-        answer.into_response(|payload| stream::body(payload, account))
+        let stand_ins = parts.extensions.get::<StandIns>().cloned();
+        answer.into_response(|payload| stream::body(payload, account, stand_ins))
     }
 
     async fn pull(

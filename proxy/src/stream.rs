@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dataproxy_cache::{BlobReader, CacheError};
-use futures_util::Stream;
+use dataproxy_cache::{BlobReader, CacheError, Piece};
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use crate::account::Account;
 use crate::body::{Body, BodyError};
 use crate::respond::Payload;
+use crate::stand_in::StandIns;
 
 /// Longest silence of a body while its client is ready to read. docker waits for ever, so somebody has to give up.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -32,6 +32,9 @@ pub(crate) enum StreamError {
     /// The content ended early.
     #[error("the content ended {0} bytes early")]
     Short(u64),
+    /// The content is in a file, and the connection sends none.
+    #[error("the content is a place in a file, where bytes were asked for")]
+    Unasked,
     /// The content did not end where it should.
     #[error("the content goes on past its end")]
     Long,
@@ -49,10 +52,13 @@ struct Delivery {
     /// Whether `silence` runs for the wait that is on now.
     waiting: bool,
     account: Account,
+    /// Where what stands in for bytes of a file is sent in their place.
+    stand_ins: Option<StandIns>,
 }
 
-/// The body of a payload. `account` is closed with it.
-pub(crate) fn body(payload: Payload, account: Account) -> Body {
+/// The body of a payload. `account` is closed with it. With `stand_ins`, which are the connection's, it may be of bytes
+/// that are none of the payload's but stand in for them.
+pub(crate) fn body(payload: Payload, account: Account, stand_ins: Option<StandIns>) -> Body {
     let left = match payload.length() {
         None | Some(0) => return Body::Empty,
         Some(length) => length,
@@ -62,7 +68,7 @@ pub(crate) fn body(payload: Payload, account: Account) -> Body {
         Payload::Bytes(bytes) => Content::Bytes(bytes),
         Payload::Blob(reader) => Content::Blob(reader),
     };
-    Body::stream(Delivery { content, left, silence: None, waiting: false, account })
+    Body::stream(Delivery { content, left, silence: None, waiting: false, account, stand_ins })
 }
 
 impl Delivery {
@@ -70,14 +76,34 @@ impl Delivery {
     fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, StreamError>> {
         let next = match &mut self.content {
             Content::Bytes(bytes) => return Poll::Ready(Ok(Some(std::mem::take(bytes)))),
-            Content::Blob(reader) => Pin::new(&mut **reader).poll_next(cx),
+            Content::Blob(reader) => reader.poll_piece(cx, self.stand_ins.as_ref().map_or(0, StandIns::most)),
         };
         match next {
             Poll::Ready(piece) => {
                 self.waiting = false;
-                Poll::Ready(piece.transpose().map_err(StreamError::Content))
+                let piece = piece.transpose().map_err(StreamError::Content);
+                Poll::Ready(piece.and_then(|piece| self.in_memory(piece)))
             }
-            Poll::Pending => self.poll_silence(cx).map(|()| Err(StreamError::Silent)),
+            Poll::Pending => {
+                self.stand_ins.iter().for_each(StandIns::pause);
+                self.poll_silence(cx).map(|()| Err(StreamError::Silent))
+            }
+        }
+    }
+
+    /// A piece as hyper takes it.
+    fn in_memory(&self, piece: Option<Piece>) -> Result<Option<Bytes>, StreamError> {
+        match (piece, &self.stand_ins) {
+            (None, _) => Ok(None),
+            (Some(Piece::Bytes(bytes)), stand_ins) => {
+                stand_ins.iter().for_each(StandIns::pause);
+                Ok(Some(bytes))
+            }
+            (Some(Piece::InFile(piece)), stand_ins) => {
+                let goes_on = self.left > piece.length() as u64;
+                let bytes = stand_ins.as_ref().and_then(|stand_ins| stand_ins.put(piece, goes_on));
+                bytes.map(Some).ok_or(StreamError::Unasked)
+            }
         }
     }
 

@@ -109,6 +109,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "listen",
+        "sendfile",
+        SWITCH,
+        Some("true"),
+        "Plain HTTP/1.1 connections send blocks that are on disk, checked and in the page cache from the file itself, without a copy. Needs Linux 6.5. Off, they are copied as for TLS",
+    ),
+    setting(
+        "listen",
         "tls_buffer",
         BYTES,
         Some("\"256 KiB\""),
@@ -367,7 +374,7 @@ pub const SETTINGS: &[Setting] = &[
         "open_files",
         NUMBER,
         Some("256"),
-        "Files of the disk tier that stay open after their last reader. Their blocks are not checked again",
+        "Files of the disk tier that stay open after their last reader. Their blocks are not checked again, and can be sent by `listen.sendfile`",
     ),
     setting(
         "cache",

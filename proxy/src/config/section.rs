@@ -72,6 +72,8 @@ pub struct Listen {
     /// Bytes that a connection writes before others have their turn. Default 1 MiB.
     #[serde(rename = "write_quantum", deserialize_with = "unit::bytes")]
     pub write_quantum_bytes: u64,
+    /// Whether plain HTTP/1.1 connections send cached files by `sendfile`. Default on.
+    pub sendfile: bool,
     /// Bytes that a TLS connection encrypts before it writes them. Default 256 KiB.
     #[serde(rename = "tls_buffer", deserialize_with = "unit::bytes")]
     pub tls_buffer_bytes: u64,
@@ -96,6 +98,7 @@ impl Default for Listen {
             header_bytes: 16 << 10,
             header_count: 64,
             write_quantum_bytes: 1 << 20,
+            sendfile: true,
             tls_buffer_bytes: 256 << 10,
             first_byte_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
