@@ -147,6 +147,15 @@ impl BlobReader {
         }
     }
 
+    /// Takes all that is wanted, if it is little and of one block that is in memory: to look whether it is there would be
+    /// to look twice.
+    fn take_at_once(&mut self) -> bool {
+        let wanted = self.position..self.range.end;
+        wanted.end - wanted.start < at_hand::MIN_IN_FILE
+            && self.blob.blocks.touching(&wanted).len() == 1
+            && self.take_from_memory()
+    }
+
     /// Whether the tiers hold every block that is still to come.
     fn is_held(&self) -> bool {
         let mut blocks = self.blob.blocks.touching(&(self.position..self.range.end));
@@ -172,7 +181,7 @@ impl BlobReader {
     /// has been answered unless the first byte is at hand.
     pub(crate) async fn settle(&mut self) -> Result<(), CacheError> {
         let verdict_due = self.whole && !self.blob.verified();
-        if self.range.is_empty() || (!verdict_due && self.is_held()) {
+        if self.range.is_empty() || (!verdict_due && (self.take_at_once() || self.is_held())) {
             return Ok(());
         }
         self.join_fill()?;
