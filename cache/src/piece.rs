@@ -17,7 +17,7 @@ pub enum Piece {
     InFile(FilePiece),
 }
 
-/// Bytes of a blob that lie in a file: checked since it was opened, and in the page cache a moment ago.
+/// Bytes of a complete blob that lie in a file: checked since it was opened, and in the page cache a moment ago.
 ///
 /// They stay in the file until this is dropped, whatever is evicted meanwhile. Only somebody outside who changes or cuts
 /// the file can make them others or fewer: who takes fewer than [`FilePiece::length`] must not make up the rest.

@@ -290,8 +290,8 @@ impl BlobReader {
         Poll::Ready(Ok(()))
     }
 
-    /// The next piece, `None` at the end. Where a checked block is in the page cache, it is the place of at most
-    /// `most_in_file` bytes in the file (0 is none), for who can send them from there.
+    /// The next piece, `None` at the end. Where checked blocks of a complete blob are in the page cache, it is the place
+    /// of at most `most_in_file` bytes in the file (0 is none), for who can send them from there.
     ///
     /// # Errors
     /// [`CacheError`], after which nothing follows.
