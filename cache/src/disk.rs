@@ -197,7 +197,8 @@ impl Disk {
             #[cfg(any(test, feature = "testing"))]
             self.fault.on_open()?;
             let path = self.layout.data(&blob.key, blob.id);
-            let file = BlobFile::open(&path, blob.blocks.count(), charge)?;
+            let open = if blob.is_complete() { BlobFile::open_complete } else { BlobFile::open };
+            let file = open(&path, blob.blocks.count(), charge)?;
             #[cfg(any(test, feature = "testing"))]
             self.fault.note_opened(&path);
             Ok::<_, io::Error>(file)
@@ -255,6 +256,10 @@ impl Disk {
         };
         match read() {
             Err(LoadError::Bad) => {
+                if file.is_checked(block) {
+                    // Somebody has cut it short since: what was checked before that says nothing any more.
+                    file.forget_checks();
+                }
                 self.lose(blob, file, block);
                 self.lose_neighbours(blob, file, block);
                 call.well();
@@ -290,7 +295,13 @@ impl Disk {
     fn lose(&self, blob: &Blob, file: &BlobFile, block: u32) {
         self.counters.bad_blocks.add(1);
         tracing::warn!(blob = %blob.key, block, "a cached block does not match its checksum");
-        if blob.holdings().on_disk.clear(block) {
+        let lost = {
+            let mut holdings = blob.holdings();
+            // It is to be written to.
+            holdings.kept = None;
+            holdings.on_disk.clear(block)
+        };
+        if lost {
             file.charge().give_back(blob.blocks.len(block));
         }
     }

@@ -5,9 +5,9 @@ use std::io::{self, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use rustix::io::ReadWriteFlags;
@@ -23,7 +23,11 @@ const SMALL_PIECE_BYTES: usize = 16 << 10;
 /// An open data file. Its bytes stay until the last holder lets go, unlinked or not.
 #[derive(Debug)]
 pub(crate) struct BlobFile {
+    path: PathBuf,
     file: File,
+    /// What is written by, if the file was opened for reading alone and is written to nevertheless.
+    writer: OnceLock<File>,
+    is_writable: bool,
     checked: Mutex<Bitmap>,
     last_used: AtomicU64,
     charge: Arc<Charge>,
@@ -50,6 +54,30 @@ impl LoadError {
 }
 
 impl BlobFile {
+    /// Opens the file of a complete blob, for reading alone: so an operator may make the file system read-only, however
+    /// long it stays open.
+    pub(crate) fn open_complete(path: &Path, blocks: u32, charge: Arc<Charge>) -> io::Result<Arc<Self>> {
+        match File::open(path) {
+            Ok(file) => Ok(Self::new(path, file, false, blocks, charge)),
+            // Its blocks are lost, and are to be written again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::open(path, blocks, charge),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn new(path: &Path, file: File, is_writable: bool, blocks: u32, charge: Arc<Charge>) -> Arc<Self> {
+        Arc::new(Self {
+            path: path.to_owned(),
+            file,
+            writer: OnceLock::new(),
+            is_writable,
+            checked: Mutex::new(Bitmap::empty(blocks)),
+            last_used: AtomicU64::new(0),
+            charge,
+        })
+    }
+
+    /// Opens a file to read and to write it; makes it if it is not there.
     pub(crate) fn open(path: &Path, blocks: u32, charge: Arc<Charge>) -> io::Result<Arc<Self>> {
         let open = || File::options().read(true).write(true).create(true).truncate(false).open(path);
         let file = open().or_else(|error| match path.parent() {
@@ -61,12 +89,23 @@ impl BlobFile {
             _ if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(path).map_err(|_| error),
             _ => Err(error),
         })?;
-        Ok(Arc::new(Self {
-            file,
-            checked: Mutex::new(Bitmap::empty(blocks)),
-            last_used: AtomicU64::new(0),
-            charge,
-        }))
+        Ok(Self::new(path, file, true, blocks, charge))
+    }
+
+    /// Whether it is open for reading alone.
+    pub(super) fn is_read_only(&self) -> bool {
+        !self.is_writable && self.writer.get().is_none()
+    }
+
+    fn writer(&self) -> io::Result<&File> {
+        if self.is_writable {
+            return Ok(&self.file);
+        }
+        if let Some(writer) = self.writer.get() {
+            return Ok(writer);
+        }
+        let writer = File::options().write(true).open(&self.path)?;
+        Ok(self.writer.get_or_init(|| writer))
     }
 
     pub(crate) fn charge(&self) -> &Charge {
@@ -76,6 +115,12 @@ impl BlobFile {
     /// Whether the block was checked since the file was opened.
     pub(crate) fn is_checked(&self, block: u32) -> bool {
         lock(&self.checked).has(block)
+    }
+
+    /// Takes no block for checked any more.
+    pub(super) fn forget_checks(&self) {
+        let mut checked = lock(&self.checked);
+        *checked = Bitmap::empty(checked.len());
     }
 
     /// Notes a use, the so-manieth of all files.
@@ -156,12 +201,13 @@ impl BlobFile {
 
     /// Writes pieces one after the other. The block is checked again when it is next read.
     pub(crate) fn write(&self, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
+        let file = self.writer()?;
         let length: usize = pieces.iter().map(Bytes::len).sum();
         if pieces.len() > 1 && length / pieces.len() < SMALL_PIECE_BYTES {
-            return self.file.write_all_at(&pieces.concat(), offset);
+            return file.write_all_at(&pieces.concat(), offset);
         }
         for piece in pieces {
-            self.file.write_all_at(piece, offset)?;
+            file.write_all_at(piece, offset)?;
             offset += piece.len() as u64;
         }
         Ok(())

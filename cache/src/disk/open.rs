@@ -27,11 +27,16 @@ impl OpenFiles {
         Self { most, uses: AtomicU64::new(0), kept: Mutex::default() }
     }
 
-    /// Keeps a blob's file open, and closes another one if there are too many.
+    /// Keeps a complete blob's file open, and closes another one if there are too many. One that is open for writing too is
+    /// closed after its last user, as others are.
     fn keep(&self, blob: &Arc<Blob>, file: &Arc<BlobFile>) {
         {
             let mut holdings = blob.holdings();
-            if self.most == 0 || holdings.standing != Standing::Listed || holdings.kept.is_some() {
+            if self.most == 0
+                || !file.is_read_only()
+                || holdings.standing != Standing::Listed
+                || holdings.kept.is_some()
+            {
                 return;
             }
             holdings.kept = Some(Arc::clone(file));

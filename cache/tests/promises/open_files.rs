@@ -7,7 +7,7 @@ use std::path::Path;
 
 use dataproxy_cache::{Outcome, Piece, Wanted};
 
-use crate::harness::{BLOCK, Rig, Stored, bounded};
+use crate::harness::{BLOCK, Rig, Stored, bounded, eventually};
 
 /// Enough for a place in a file.
 const BLOCKS: u64 = 64;
@@ -29,9 +29,15 @@ async fn rig(blobs: u64, open_files: usize) -> Rig {
 async fn bring(rig: &Rig, extra: u64) -> Stored {
     let blob = rig.blob(SIZE + extra);
     rig.check(&blob, Wanted::Whole).await;
-    rig.idle().await;
+    settle(rig).await;
     assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::DiskHit);
     blob
+}
+
+/// Waits until nobody writes.
+async fn settle(rig: &Rig) {
+    rig.idle().await;
+    eventually("no file is written to", || descriptors(rig.dir.path(), true) == 0).await;
 }
 
 /// The places in the file that make up the blob, and bytes for the rest; all of it compared with what it should be.
@@ -67,14 +73,20 @@ fn is_in_file(pieces: &[Piece]) -> bool {
     pieces.iter().any(|piece| matches!(piece, Piece::InFile(_)))
 }
 
-/// The files of this folder that this process has open.
-fn descriptors(dir: &Path) -> usize {
-    let links = std::fs::read_dir("/proc/self/fd").expect("Linux");
-    links
-        .flatten()
-        .filter_map(|link| link.path().read_link().ok())
-        .filter(|to| to.starts_with(dir) && to.extension().is_some_and(|kind| kind == "data"))
-        .count()
+/// The blobs' files of this folder that this process has open, or has open for writing.
+fn descriptors(dir: &Path, for_writing: bool) -> usize {
+    let is_data = |link: &std::fs::DirEntry| {
+        let to = link.path().read_link().unwrap_or_default();
+        to.starts_with(dir) && to.extension().is_some_and(|kind| kind == "data")
+    };
+    let is_written = |link: &std::fs::DirEntry| {
+        let info = std::fs::read_to_string(Path::new("/proc/self/fdinfo").join(link.file_name()));
+        let info = info.unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or("0").trim();
+        u32::from_str_radix(flags, 8).is_ok_and(|flags| flags & 3 != 0)
+    };
+    let links = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
+    links.filter(|link| is_data(link) && (!for_writing || is_written(link))).count()
 }
 
 #[tokio::test]
@@ -82,7 +94,7 @@ async fn a_checked_blob_is_given_as_places_in_its_file_which_stays_open() {
     bounded(async {
         let rig = rig(4, 4).await;
         let blob = bring(&rig, 0).await;
-        let opened = descriptors(rig.dir.path());
+        let opened = descriptors(rig.dir.path(), false);
         assert_eq!(
             (opened, rig.cache.stats().disk_open_files),
             (1, 1),
@@ -103,7 +115,11 @@ async fn no_more_files_stay_open_than_may_and_the_one_that_is_used_does() {
         for extra in 1..20 {
             assert!(is_in_file(&pieces(&rig, &hot).await), "closed after {extra} others");
             bring(&rig, extra).await;
-            assert!(descriptors(rig.dir.path()) <= 3, "{} are open", descriptors(rig.dir.path()));
+            assert!(
+                descriptors(rig.dir.path(), false) <= 3,
+                "{} are open",
+                descriptors(rig.dir.path(), false)
+            );
         }
     })
     .await;
@@ -114,7 +130,7 @@ async fn with_no_file_to_stay_open_every_reader_checks_what_it_reads() {
     bounded(async {
         let rig = rig(4, 0).await;
         let blob = bring(&rig, 0).await;
-        assert_eq!(descriptors(rig.dir.path()), 0);
+        assert_eq!(descriptors(rig.dir.path(), false), 0);
         assert!(!is_in_file(&pieces(&rig, &blob).await));
     })
     .await;
@@ -129,7 +145,7 @@ async fn a_file_that_only_stays_open_keeps_no_blob_and_no_room() {
             assert!(rig.cache.stats().disk_bytes <= 10 * (BLOCKS + 1) * BLOCK);
         }
         assert!(rig.cache.stats().evictions >= 20);
-        assert!(descriptors(rig.dir.path()) <= 10, "what was evicted is closed");
+        assert!(descriptors(rig.dir.path(), false) <= 10, "what was evicted is closed");
     })
     .await;
 }
@@ -185,9 +201,32 @@ async fn a_blob_that_is_still_written_to_is_given_as_bytes() {
         assert_eq!(rig.check(&blob, part).await, Outcome::DiskHit);
         assert!(!is_in_file(&pieces_of(&rig, &blob, part).await), "the rest is missing");
         rig.check(&blob, Wanted::Whole).await;
-        rig.idle().await;
+        settle(&rig).await;
         rig.check(&blob, Wanted::Whole).await;
         assert!(is_in_file(&pieces_of(&rig, &blob, part).await), "and it is not now");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_block_that_is_lost_from_a_file_that_stays_open_is_written_again() {
+    bounded(async {
+        let rig = rig(4, 4).await;
+        let blob = bring(&rig, 0).await;
+        assert!(is_in_file(&pieces(&rig, &blob).await));
+        // A reader has the file open for reading, and somebody cuts it short.
+        let mut reader = rig.read(&blob, Wanted::Whole).await;
+        poll_fn(|context| reader.poll_piece(context, 1 << 20)).await.expect("a piece").expect("no error");
+        let links = std::fs::read_dir("/proc/self/fd").expect("Linux").flatten();
+        let mut data =
+            links.filter_map(|link| link.path().read_link().ok()).filter(|to| to.starts_with(rig.dir.path()));
+        let data = data.find(|to| to.extension().is_some_and(|kind| kind == "data")).expect("it is open");
+        File::options().write(true).open(data).and_then(|file| file.set_len(9 * BLOCK)).expect("it is cut");
+        assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::Filled);
+        drop(reader);
+        settle(&rig).await;
+        rig.check(&blob, Wanted::Whole).await;
+        assert!(is_in_file(&pieces(&rig, &blob).await), "it is whole again");
     })
     .await;
 }
