@@ -1,6 +1,7 @@
 //! A piece of a blob: bytes, or the place in an open file where they are.
 
 use std::fmt;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -22,14 +23,16 @@ pub enum Piece {
 /// They stay in the file until this is dropped, whatever is evicted meanwhile. Only somebody outside who changes or cuts
 /// the file can make them others or fewer: who takes fewer than [`FilePiece::length`] must not make up the rest.
 pub struct FilePiece {
-    file: Arc<BlobFile>,
+    /// Keeps the blob from eviction.
+    _blob: Arc<BlobFile>,
+    file: Arc<File>,
     offset: u64,
     length: usize,
 }
 
 impl FilePiece {
     pub(crate) fn new(file: Arc<BlobFile>, offset: u64, length: usize) -> Self {
-        Self { file, offset, length }
+        Self { file: file.descriptor(), _blob: file, offset, length }
     }
 
     /// Where in the file they begin, in bytes.

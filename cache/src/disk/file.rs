@@ -3,11 +3,10 @@
 use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use bytes::Bytes;
 use rustix::io::ReadWriteFlags;
@@ -15,7 +14,7 @@ use rustix::io::ReadWriteFlags;
 use super::usage::Charge;
 use crate::Buffers;
 use crate::block::Bitmap;
-use crate::sync::lock;
+use crate::sync::{lock, read, write};
 
 /// Pieces smaller than this on average are joined before they are written: a copy is cheaper than the calls.
 const SMALL_PIECE_BYTES: usize = 16 << 10;
@@ -24,10 +23,10 @@ const SMALL_PIECE_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct BlobFile {
     path: PathBuf,
-    file: File,
-    /// What is written by, if the file was opened for reading alone and is written to nevertheless.
-    writer: OnceLock<File>,
-    is_writable: bool,
+    file: RwLock<Arc<File>>,
+    is_writable: AtomicBool,
+    /// What is written by, if the file is open for reading alone and is written to nevertheless.
+    writer: OnceLock<Arc<File>>,
     checked: Mutex<Bitmap>,
     last_used: AtomicU64,
     charge: Arc<Charge>,
@@ -68,9 +67,9 @@ impl BlobFile {
     fn new(path: &Path, file: File, is_writable: bool, blocks: u32, charge: Arc<Charge>) -> Arc<Self> {
         Arc::new(Self {
             path: path.to_owned(),
-            file,
+            file: RwLock::new(Arc::new(file)),
+            is_writable: AtomicBool::new(is_writable),
             writer: OnceLock::new(),
-            is_writable,
             checked: Mutex::new(Bitmap::empty(blocks)),
             last_used: AtomicU64::new(0),
             charge,
@@ -92,20 +91,36 @@ impl BlobFile {
         Ok(Self::new(path, file, true, blocks, charge))
     }
 
-    /// Whether it is open for reading alone.
-    pub(super) fn is_read_only(&self) -> bool {
-        !self.is_writable && self.writer.get().is_none()
+    /// The file as it is open now.
+    pub(crate) fn descriptor(&self) -> Arc<File> {
+        Arc::clone(&read(&self.file))
     }
 
-    fn writer(&self) -> io::Result<&File> {
-        if self.is_writable {
-            return Ok(&self.file);
+    /// Goes on with the file open for reading alone, as all of it is written.
+    pub(super) fn end_writing(&self) {
+        // What cannot be opened anew stays as it is.
+        if self.is_writable.load(Relaxed)
+            && let Ok(file) = File::open(&self.path)
+        {
+            *write(&self.file) = Arc::new(file);
+            self.is_writable.store(false, Relaxed);
+        }
+    }
+
+    /// Whether it was written to again after that.
+    pub(super) fn is_written_again(&self) -> bool {
+        self.writer.get().is_some()
+    }
+
+    fn writer(&self) -> io::Result<Arc<File>> {
+        if self.is_writable.load(Relaxed) {
+            return Ok(self.descriptor());
         }
         if let Some(writer) = self.writer.get() {
-            return Ok(writer);
+            return Ok(Arc::clone(writer));
         }
         let writer = File::options().write(true).open(&self.path)?;
-        Ok(self.writer.get_or_init(|| writer))
+        Ok(Arc::clone(self.writer.get_or_init(|| Arc::new(writer))))
     }
 
     pub(crate) fn charge(&self) -> &Charge {
@@ -135,16 +150,16 @@ impl BlobFile {
 
     /// Whether the page cache has all of these bytes. Blocks on no disk.
     pub(crate) fn is_resident(&self, bytes: Range<u64>) -> bool {
-        dataproxy_resident::is_resident(&self.file, bytes).unwrap_or(false)
+        dataproxy_resident::is_resident(&*self.descriptor(), bytes).unwrap_or(false)
     }
 
     /// Reads bytes that the page cache has all of; `None` if it has not. Blocks on no disk.
     pub(crate) fn read_resident(&self, bytes: Range<u64>, buffers: &Arc<Buffers>) -> Option<Bytes> {
         let mut buffer = buffers.take((bytes.end - bytes.start) as usize);
-        let mut read = 0;
+        let (file, mut read) = (self.descriptor(), 0);
         while let Some(rest) = buffer.get_mut(read..).filter(|rest| !rest.is_empty()) {
             let at = bytes.start + read as u64;
-            match rustix::io::preadv2(&self.file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
+            match rustix::io::preadv2(&*file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
                 Ok(0) | Err(_) => return None,
                 Ok(more) => read += more,
             }
@@ -161,7 +176,7 @@ impl BlobFile {
         buffers: &Arc<Buffers>,
     ) -> Result<Bytes, LoadError> {
         let mut buffer = buffers.take((bytes.end - bytes.start) as usize);
-        match self.file.read_exact_at(&mut buffer, bytes.start) {
+        match self.descriptor().read_exact_at(&mut buffer, bytes.start) {
             Ok(()) => {}
             Err(error) => return Err(LoadError::of(error)),
         }
@@ -195,7 +210,8 @@ impl BlobFile {
         {
             let length = std::num::NonZeroU64::new(bytes.end - bytes.start);
             // Only advice: what is not dropped is checked as it is cached.
-            let _advised = rustix::fs::fadvise(&self.file, bytes.start, length, rustix::fs::Advice::DontNeed);
+            let _advised =
+                rustix::fs::fadvise(&*self.descriptor(), bytes.start, length, rustix::fs::Advice::DontNeed);
         }
     }
 
@@ -211,11 +227,5 @@ impl BlobFile {
             offset += piece.len() as u64;
         }
         Ok(())
-    }
-}
-
-impl AsFd for BlobFile {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }

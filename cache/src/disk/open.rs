@@ -27,13 +27,13 @@ impl OpenFiles {
         Self { most, uses: AtomicU64::new(0), kept: Mutex::default() }
     }
 
-    /// Keeps a complete blob's file open, and closes another one if there are too many. One that is open for writing too is
-    /// closed after its last user, as others are.
+    /// Keeps a blob's file open, and closes another one if there are too many. One of which blocks were lost is closed after
+    /// its last user, as others are.
     fn keep(&self, blob: &Arc<Blob>, file: &Arc<BlobFile>) {
         {
             let mut holdings = blob.holdings();
             if self.most == 0
-                || !file.is_read_only()
+                || file.is_written_again()
                 || holdings.standing != Standing::Listed
                 || holdings.kept.is_some()
             {
@@ -62,7 +62,18 @@ impl OpenFiles {
 impl Disk {
     /// Keeps a blob's file open for its next readers. Blocks.
     pub(crate) fn keep_open(&self, blob: &Arc<Blob>, file: &Arc<BlobFile>) {
+        if blob.is_complete() {
+            file.end_writing();
+        }
         self.open.keep(blob, file);
+    }
+
+    /// Leaves no file of a complete blob open for writing: an operator may make the file system read-only. Blocks.
+    pub(super) fn end_writing(&self, blob: &Blob) {
+        let open = blob.holdings().file.upgrade();
+        if let Some(file) = open.filter(|_| blob.is_complete()) {
+            file.end_writing();
+        }
     }
 
     /// Notes a use of a file, for the order in which files are closed.

@@ -54,6 +54,7 @@ impl Disk {
                 call.failed();
             }
         }
+        self.end_writing(blob);
         if blob.holdings().standing != Standing::Listed {
             self.unlink(blob);
         }

@@ -230,3 +230,18 @@ async fn a_block_that_is_lost_from_a_file_that_stays_open_is_written_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_blob_that_memory_has_too_is_given_as_places_in_its_file() {
+    bounded(async {
+        let rig = Rig::with(|config| config.memory_bytes = 64 << 20).await;
+        let blob = rig.blob(SIZE);
+        for _ in 0..3 {
+            rig.check(&blob, Wanted::Whole).await;
+            rig.idle().await;
+        }
+        assert!(is_in_file(&pieces(&rig, &blob).await));
+        eventually("no file is written to", || descriptors(rig.dir.path(), true) == 0).await;
+    })
+    .await;
+}

@@ -121,10 +121,10 @@ impl Server {
         let acceptor = Acceptor::new(handler, bounds, 100, false, life.clone());
         tokio::spawn(acceptor.accept(listener, Speaks::Plain));
         let server = Self { addr, cache, origin, key, source, content, records, could, dir };
-        // What brings it has its file open for that, and checks nothing of it.
+        // What brings it checks nothing of it.
         server.read().await;
         let brought = async {
-            while server.cache.stats().disk_complete == 0 || server.cache.stats().disk_open_files > 0 {
+            while server.cache.stats().disk_complete == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
