@@ -50,6 +50,8 @@ pub(crate) struct Holdings {
     pub(crate) charge: Option<Arc<Charge>>,
     /// The open file, while anybody has it open.
     pub(crate) file: Weak<BlobFile>,
+    /// The same, kept open for the next reader.
+    pub(crate) kept: Option<Arc<BlobFile>>,
     prefix: Option<Prefix>,
 }
 
@@ -74,6 +76,7 @@ impl Blob {
             summed: Bitmap::empty(blocks.count()),
             charge: None,
             file: Weak::new(),
+            kept: None,
             prefix: None,
         };
         static SERIAL: AtomicU64 = AtomicU64::new(0);
@@ -203,12 +206,17 @@ impl Blob {
 }
 
 impl Holdings {
-    /// The checksums of the given blocks; 0 where none is known.
+    /// Whether anybody has the file open to read or to fill.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.file.strong_count() > usize::from(self.kept.is_some())
+    }
+
     /// Whether the checksum of every block is known.
     pub(crate) fn is_summed(&self) -> bool {
         self.summed.is_full()
     }
 
+    /// The checksums of the given blocks; 0 where none is known.
     pub(crate) fn sums(&self, blocks: impl Iterator<Item = u32>) -> Vec<u32> {
         blocks.map(|block| self.sums.get(block as usize).copied().unwrap_or(0)).collect()
     }

@@ -128,6 +128,11 @@ impl Bitmap {
         set
     }
 
+    /// How many bits there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.length
+    }
+
     pub(crate) fn count(&self) -> u32 {
         self.ones
     }

@@ -6,6 +6,9 @@ use std::time::Duration;
 /// A pull that waits longer for a disk may lose its client, which waits 30 s for all.
 const MAX_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Each is looked at when one more is opened.
+const MAX_OPEN_FILES: usize = 65_536;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -45,6 +48,9 @@ pub struct DiskConfig {
     pub capacity_bytes: u64,
     /// How long whoever asked the disk waits for it. After that the disk is left alone until it answers. Default 2 s.
     pub patience: Duration,
+    /// Files that stay open after their last reader, so that their blocks need not be checked again and can be sent from
+    /// where they lie; 0 is none. Default 256.
+    pub open_files: usize,
     /// Rate at which all blocks are read and checked, over and over, in bytes a second; 0 is never. Default 8 MiB.
     pub scrub_bytes_per_second: u64,
 }
@@ -56,6 +62,7 @@ impl DiskConfig {
             dir: dir.into(),
             capacity_bytes: 10 * GIB,
             patience: Duration::from_secs(2),
+            open_files: 256,
             scrub_bytes_per_second: 8 * MIB,
         }
     }
@@ -135,6 +142,10 @@ impl CacheConfig {
                 format!("{patience:?}"),
                 "more than 0 and at most 10 s is allowed",
             );
+        }
+        let open_files = self.disk.as_ref().map_or(0, |disk| disk.open_files);
+        if open_files > MAX_OPEN_FILES {
+            return error("open_files", open_files.to_string(), "0 to 65536 are allowed");
         }
         if self.origin_attempts == 0 {
             return error("origin_attempts", "0".into(), "1 or more is allowed");

@@ -9,6 +9,7 @@ mod file;
 mod health;
 mod index;
 mod layout;
+mod open;
 mod persist;
 mod recover;
 mod recovery;
@@ -34,6 +35,7 @@ use evict::Queues;
 use health::Health;
 use index::Index;
 use layout::Layout;
+use open::OpenFiles;
 use persist::Unsaved;
 use recovery::Recovery;
 use scrub::Scrub;
@@ -47,6 +49,7 @@ pub(crate) struct Disk {
     index: Index,
     queues: Queues,
     usage: Arc<Usage>,
+    open: OpenFiles,
     recovery: Recovery,
     scrub: Scrub,
     suspects: Suspects,
@@ -102,6 +105,7 @@ impl Disk {
                 index: Index::new(),
                 queues: Queues::new(&usage),
                 usage,
+                open: OpenFiles::new(disk.open_files),
                 recovery: Recovery::default(),
                 scrub: Scrub::default(),
                 suspects: Suspects::default(),
@@ -201,9 +205,10 @@ impl Disk {
         let mut holdings = blob.holdings();
         let listed = holdings.standing == Standing::Listed;
         holdings.standing = Standing::Gone;
-        if holdings.file.strong_count() == 0 {
+        if !holdings.is_in_use() {
             holdings.on_disk = crate::block::Bitmap::empty(blob.blocks.count());
         }
+        holdings.kept = None;
         holdings.charge.take().filter(|_| listed)
     }
 
@@ -223,6 +228,7 @@ impl Disk {
         self.index.each(|blob| {
             let counted = if blob.is_complete() { &mut stats.disk_complete } else { &mut stats.disk_partial };
             *counted += 1;
+            stats.disk_open_files += u64::from(blob.holdings().file.strong_count() > 0);
         });
     }
 

@@ -138,6 +138,11 @@ impl DiskFaults {
         lock(&self.bad_places).remove(&block);
     }
 
+    /// Whether a read would hang or fail now.
+    pub(crate) fn reads_fail(&self) -> bool {
+        *lock(&self.hangs) || lock(&self.read).is_some()
+    }
+
     pub(crate) fn on_write(&self) -> io::Result<()> {
         self.check(&self.write)
     }

@@ -13,9 +13,12 @@ use futures_util::stream::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::Timeout;
 
+mod at_hand;
+
 use crate::blob::Blob;
 use crate::disk::{BlobFile, LoadError};
 use crate::fill::{self, Attachment, Demand, Fill, Joined, Opener, Reach, Role, Take};
+use crate::piece::{FilePiece, Piece};
 use crate::tiers::Tiers;
 use crate::{Bypass, CacheError, ETag, Outcome, Source, Wanted};
 
@@ -42,6 +45,8 @@ pub struct BlobReader {
     queue: VecDeque<Bytes>,
     /// The longest piece, in bytes.
     piece_bytes: u64,
+    /// What is delivered next, if the queue is empty.
+    in_file: Option<FilePiece>,
     attached: Option<Attachment>,
     fills: u32,
     file: Option<Arc<BlobFile>>,
@@ -89,6 +94,7 @@ impl BlobReader {
             range,
             queue: VecDeque::new(),
             piece_bytes: u64::MAX,
+            in_file: None,
             attached: None,
             fills: 0,
             file: None,
@@ -158,6 +164,15 @@ impl BlobReader {
         }
     }
 
+    /// Takes all that is wanted, if it is little and of one block that is in memory: to look whether it is there would be
+    /// to look twice.
+    fn take_at_once(&mut self) -> bool {
+        let wanted = self.position..self.range.end;
+        wanted.end - wanted.start < at_hand::MIN_IN_FILE
+            && self.blob.blocks.touching(&wanted).len() == 1
+            && self.take_from_memory()
+    }
+
     /// Whether the tiers hold every block that is still to come.
     fn is_held(&self) -> bool {
         let mut blocks = self.blob.blocks.touching(&(self.position..self.range.end));
@@ -183,7 +198,7 @@ impl BlobReader {
     /// has been answered unless the first byte is at hand.
     pub(crate) async fn settle(&mut self) -> Result<(), CacheError> {
         let verdict_due = self.whole && !self.blob.verified();
-        if self.range.is_empty() || (!verdict_due && self.is_held()) {
+        if self.range.is_empty() || (!verdict_due && (self.take_at_once() || self.is_held())) {
             return Ok(());
         }
         self.join_fill()?;
@@ -250,8 +265,9 @@ impl BlobReader {
         Ok(())
     }
 
-    /// Puts the next bytes in the queue. Ready when it did, or there are no more.
-    fn poll_fetch(&mut self, context: &mut Context<'_>) -> Poll<Result<(), CacheError>> {
+    /// Puts the next bytes in the queue, or takes their place in a file, of at most so many. Ready when it did, or there
+    /// are no more.
+    fn poll_fetch(&mut self, context: &mut Context<'_>, most_in_file: u64) -> Poll<Result<(), CacheError>> {
         while self.position < self.range.end {
             if self.loading.is_some() {
                 if ready!(self.poll_loaded(context))? {
@@ -262,7 +278,7 @@ impl BlobReader {
             if let Some(error) = self.blob.condemned() {
                 return Poll::Ready(Err(error.clone()));
             }
-            if self.take_from_memory() {
+            if self.take_in_file(most_in_file) || self.take_from_memory() || self.take_resident() {
                 return Poll::Ready(Ok(()));
             }
             let Some(attached) = &self.attached else {
@@ -293,6 +309,36 @@ impl BlobReader {
                 Take::Ended => self.detach(),
                 Take::Failed(error) => return Poll::Ready(Err(error)),
             }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next piece, `None` at the end. Where checked blocks of a complete blob are in the page cache, it is the place
+    /// of at most `most_in_file` bytes in the file (0 is none), for who can send them from there.
+    ///
+    /// # Errors
+    /// [`CacheError`], after which nothing follows.
+    pub fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        most_in_file: u64,
+    ) -> Poll<Option<Result<Piece, CacheError>>> {
+        let ready = ready!(self.poll_ready(context, most_in_file));
+        let next = |reader: &mut Self| {
+            let in_file = reader.in_file.take().map(Piece::InFile);
+            in_file.or_else(|| reader.queue.pop_front().map(Piece::Bytes))
+        };
+        Poll::Ready(ready.map(|()| next(self)).transpose())
+    }
+
+    /// Waits until there is a piece or the end.
+    fn poll_ready(&mut self, context: &mut Context<'_>, most_in_file: u64) -> Poll<Result<(), CacheError>> {
+        if self.queue.is_empty() && self.in_file.is_none() && !self.over {
+            let fetched = ready!(self.poll_fetch(context, most_in_file));
+            if fetched.is_err() || self.position >= self.range.end {
+                self.finish();
+            }
+            return Poll::Ready(fetched);
         }
         Poll::Ready(Ok(()))
     }
@@ -345,9 +391,14 @@ impl BlobReader {
     fn queue_piece(&mut self, piece: Bytes) {
         let length = piece.len() as u64;
         self.queue.push_back(piece);
-        self.position += length;
+        self.advance(length);
+    }
+
+    /// Notes that so many bytes were had from a tier.
+    fn advance(&mut self, bytes: u64) {
+        self.position += bytes;
         if let Some(attached) = &self.attached {
-            attached.advance(length);
+            attached.advance(bytes);
         }
         self.note_unverified();
     }
@@ -381,6 +432,9 @@ impl BlobReader {
                 (Some(file), _) => disk.load(&blob, file, block).map(Loaded::Block),
                 (None, _) => Err(LoadError::Absent),
             };
+            if let (Some(file), Ok(_)) = (&file, &loaded) {
+                disk.keep_open(&blob, file);
+            }
             (file, loaded)
         });
         self.loading = Some(Box::pin(tokio::time::timeout(patience, loading)));
@@ -443,20 +497,8 @@ impl Stream for BlobReader {
     type Item = Result<Bytes, CacheError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if this.queue.is_empty() && !this.over {
-            match ready!(this.poll_fetch(context)) {
-                Ok(()) => {}
-                Err(error) => {
-                    this.finish();
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
-            if this.position >= this.range.end {
-                this.finish();
-            }
-        }
-        Poll::Ready(this.queue.pop_front().map(Ok))
+        let ready = ready!(self.poll_ready(context, 0));
+        Poll::Ready(ready.map(|()| self.queue.pop_front()).transpose())
     }
 }
 

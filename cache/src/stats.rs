@@ -22,6 +22,8 @@ macro_rules! counters {
             pub disk_complete: u64,
             /// Other blobs on disk now.
             pub disk_partial: u64,
+            /// Files of blobs on disk that are open now.
+            pub disk_open_files: u64,
             /// 1 while nothing is read from disk, as that hangs or fails, else 0.
             pub disk_reads_off: u64,
             /// 1 while nothing is written to disk, as that hangs or fails or the disk is full, else 0.

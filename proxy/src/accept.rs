@@ -16,12 +16,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
-use crate::connection::{self, Bounds, End, FIRST_REQUEST, Protocol};
+use crate::connection::{self, Bounds, End, FIRST_REQUEST, Manner, Protocol};
 use crate::connections::{Connections, Entry};
 use crate::lifecycle::{Lifecycle, State};
 use crate::pace::Pace;
 use crate::paced_tls::PacedTls;
 use crate::peer::Peer;
+use crate::sendfile::Sendfile;
+use crate::stand_in::StandIns;
 use crate::turns::Turns;
 
 /// Connections that the kernel keeps for us to accept.
@@ -209,7 +211,12 @@ where
             return connection::close(stream, addr, &self.life, End::Whole).await;
         }
         let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-        self.serve(stream, Arc::default(), protocol, Peer { addr, tls: false, resumed: false }, entry).await;
+        let quantum = self.bounds.write_quantum_bytes;
+        let sends_files = self.bounds.sendfile && protocol == Protocol::Http1;
+        let stand_ins = if sends_files { StandIns::new(quantum) } else { None };
+        let io = Sendfile::new(stream, stand_ins.clone());
+        let peer = Peer { addr, tls: false, resumed: false };
+        self.serve(io, Manner { protocol, peer, pace: Arc::default(), stand_ins }, entry).await;
     }
 
     async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>, entry: &Entry) {
@@ -224,7 +231,8 @@ where
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
                 let pace = Arc::<Pace>::default();
                 let stream = PacedTls::new(stream, Arc::clone(&pace), self.bounds.tls_buffer_bytes);
-                return self.serve(stream, pace, protocol, Peer { addr, tls: true, resumed }, entry).await;
+                let peer = Peer { addr, tls: true, resumed };
+                return self.serve(stream, Manner { protocol, peer, pace, stand_ins: None }, entry).await;
             }
             Some(Err(error)) => error.to_string(),
             None => "not done in time".to_owned(),
@@ -253,13 +261,13 @@ where
         }
     }
 
-    async fn serve<I>(&self, io: I, pace: Arc<Pace>, protocol: Protocol, peer: Peer, entry: &Entry)
+    async fn serve<I>(&self, io: I, manner: Manner, entry: &Entry)
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
         let (meter, quantum_bytes) = (Arc::clone(&entry.connection), self.bounds.write_quantum_bytes);
-        let io = Turns::new(io, quantum_bytes, meter, Arc::clone(&pace));
-        connection::serve(io, protocol, (peer, pace), &self.handler, &self.bounds, &self.life, entry).await;
+        let io = Turns::new(io, quantum_bytes, meter, Arc::clone(&manner.pace));
+        connection::serve(io, manner, &self.handler, &self.bounds, &self.life, entry).await;
     }
 }
 

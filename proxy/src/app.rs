@@ -283,6 +283,7 @@ fn bounds(listen: &Listen) -> Bounds {
         header_bytes: usize::try_from(listen.header_bytes).unwrap_or(usize::MAX),
         header_count: listen.header_count,
         write_quantum_bytes: usize::try_from(listen.write_quantum_bytes).unwrap_or(usize::MAX),
+        sendfile: listen.sendfile,
         tls_buffer_bytes: usize::try_from(listen.tls_buffer_bytes).unwrap_or(usize::MAX),
         first_byte_timeout: listen.first_byte_timeout,
         idle_timeout: listen.idle_timeout,

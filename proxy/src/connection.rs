@@ -24,6 +24,7 @@ use crate::idle::IdleTimer;
 use crate::lifecycle::Lifecycle;
 use crate::pace::Pace;
 use crate::peer::Peer;
+use crate::stand_in::StandIns;
 
 mod close;
 mod delivered;
@@ -41,6 +42,8 @@ pub struct Bounds {
     pub header_count: usize,
     /// What a connection may write before others have their turn, in bytes.
     pub write_quantum_bytes: usize,
+    /// Whether a plain HTTP/1.1 connection sends cached files by `sendfile`.
+    pub sendfile: bool,
     /// What a TLS connection encrypts before it writes, in bytes.
     pub tls_buffer_bytes: usize,
     /// Time to the first byte, and for the TLS handshake.
@@ -56,14 +59,23 @@ pub(crate) enum Protocol {
     Http2,
 }
 
+/// What a connection is.
+pub(crate) struct Manner {
+    pub(crate) protocol: Protocol,
+    pub(crate) peer: Peer,
+    /// How fast its client takes what it is sent.
+    pub(crate) pace: Arc<Pace>,
+    /// What stands in for bytes of files, where those can be sent from there.
+    pub(crate) stand_ins: Option<StandIns>,
+}
+
 /// How long a connection may be without a request while responses are cut: who was cut comes back at once.
 pub(crate) const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// Serves requests until the client or the node is done. Dropping it resets the connection.
 pub(crate) async fn serve<I, H, F>(
     mut io: I,
-    protocol: Protocol,
-    (peer, pace): (Peer, Arc<Pace>),
+    manner: Manner,
     handler: &H,
     bounds: &Bounds,
     life: &Lifecycle,
@@ -73,6 +85,7 @@ pub(crate) async fn serve<I, H, F>(
     H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
+    let Manner { protocol, peer, pace, stand_ins } = manner;
     let connection = &entry.connection;
     let mut orders = Orders::new(protocol, life, entry);
     let goodbye = orders.goodbye();
@@ -81,6 +94,9 @@ pub(crate) async fn serve<I, H, F>(
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(Arc::clone(running.exchange()));
         request.extensions_mut().insert(Arc::clone(&pace));
+        if let Some(stand_ins) = &stand_ins {
+            request.extensions_mut().insert(stand_ins.clone());
+        }
         answer(handler(request), protocol, life.clone(), goodbye, running)
     });
     // A macro, since the two connection types share their methods but no trait.

@@ -129,6 +129,7 @@ pub fn show_cache(stats: &Stats) {
         ("dataproxy_cache_disk_bytes", stats.disk_bytes),
         ("dataproxy_cache_disk_complete", stats.disk_complete),
         ("dataproxy_cache_disk_partial", stats.disk_partial),
+        ("dataproxy_cache_disk_open_files", stats.disk_open_files),
         ("dataproxy_cache_disk_reads_off", stats.disk_reads_off),
         ("dataproxy_cache_disk_writes_off", stats.disk_writes_off),
         ("dataproxy_cache_disk_recovering", stats.disk_recovering),

@@ -29,7 +29,6 @@ use crate::identify::{Identified, Tenancy, identify};
 use crate::late::{Arrival, Late};
 use crate::manifest::Manifests;
 use crate::name::Repository;
-use crate::pace::Pace;
 use crate::paging::Asked;
 use crate::permit::{self, Caller};
 use crate::prefetch::{Ahead, Prefetch};
@@ -41,6 +40,7 @@ use crate::request::{Request, Target, Verb};
 use crate::resolve::{ResolvedStamp, Stores, is_late, resolve};
 use crate::respond::{Answer, Manner};
 use crate::stamp::StampCache;
+use crate::stream::Taker;
 use crate::tags::Tags;
 use crate::{blob, forward, purge, stream, via};
 
@@ -143,7 +143,7 @@ impl Puller {
         let pulled = timeout(ANSWER_MAX, self.pull(&parts, has_content, &mut account, &mut arrival)).await;
         let pulled = pulled.unwrap_or(Err(Refusal::StorageTimeout));
         match arrival {
-            None => respond(pulled, &Manner::of(&parts, has_content), pace(&parts), account),
+            None => respond(pulled, &Manner::of(&parts, has_content), Taker::of(&parts), account),
             // In a box: most registries are at home.
             Some(arrival) => Box::pin(self.arrived(pulled, arrival, parts, has_content, account)).await,
         }
@@ -160,10 +160,10 @@ impl Puller {
     ) -> Response<Body> {
         let manner = Manner::of(&parts, has_content);
         let mut response = match pulled {
-            Ok(answer) => respond(Ok(answer), &manner, pace(&parts), account),
+            Ok(answer) => respond(Ok(answer), &manner, Taker::of(&parts), account),
             Err(refusal) => match self.late.forward(&arrival, refusal, parts.clone(), &mut account).await {
                 Ok(response) => forward::accounted_response(response, account),
-                Err(refusal) => respond(Err(refusal), &manner, pace(&parts), account),
+                Err(refusal) => respond(Err(refusal), &manner, Taker::of(&parts), account),
             },
         };
         self.late.close(&arrival, &parts, &mut response);
@@ -318,16 +318,11 @@ impl Puller {
     }
 }
 
-/// How fast the client of a request takes what it is sent.
-fn pace(parts: &request::Parts) -> Option<Arc<Pace>> {
-    parts.extensions.get::<Arc<Pace>>().map(Arc::clone)
-}
-
 /// The response to an answer of this node's own, or to its refusal.
 fn respond(
     pulled: Result<Answer, Refusal>,
     manner: &Manner,
-    pace: Option<Arc<Pace>>,
+    taker: Taker,
     mut account: Account,
 ) -> Response<Body> {
     let answer = pulled.unwrap_or_else(|refusal| {
@@ -336,7 +331,7 @@ fn respond(
     });
     let answer = answer.finished(manner, account.namespace(), account.request_id());
     account.answered(answer.status, answer.sends());
-    answer.into_response(|payload| stream::body(payload, pace, account))
+    answer.into_response(|payload| stream::body(payload, taker, account))
 }
 
 /// `/v2/`: yes, this is a registry.

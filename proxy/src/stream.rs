@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dataproxy_cache::{BlobReader, CacheError};
-use futures_util::Stream;
+use dataproxy_cache::{BlobReader, CacheError, Piece};
+use http::request;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -18,6 +18,7 @@ use crate::account::Account;
 use crate::body::{Body, BodyError};
 use crate::pace::Pace;
 use crate::respond::Payload;
+use crate::stand_in::StandIns;
 
 /// Longest silence of a body while its client is ready to read. docker waits for ever, so somebody has to give up.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
@@ -34,6 +35,9 @@ pub(crate) enum StreamError {
     /// The content ended early.
     #[error("the content ended {0} bytes early")]
     Short(u64),
+    /// The content is in a file, and the connection sends none.
+    #[error("the content is a place in a file, where bytes were asked for")]
+    Unasked,
     /// The content did not end where it should.
     #[error("the content goes on past its end")]
     Long,
@@ -50,13 +54,30 @@ struct Delivery {
     silence: Option<Pin<Box<Sleep>>>,
     /// Whether `silence` runs for the wait that is on now.
     waiting: bool,
-    /// The connection's, if the client is to be served no more at a time than it takes.
-    pace: Option<Arc<Pace>>,
+    taker: Taker,
     account: Account,
 }
 
-/// The body of a payload, in pieces as `pace` has them. `account` is closed with it.
-pub(crate) fn body(payload: Payload, pace: Option<Arc<Pace>>, account: Account) -> Body {
+/// What is known of the connection that takes a body.
+#[derive(Default)]
+pub(crate) struct Taker {
+    /// How fast its client takes what it is sent, if it is to be served no more at a time than it takes.
+    pace: Option<Arc<Pace>>,
+    /// Where what stands in for bytes of a file is sent in their place.
+    stand_ins: Option<StandIns>,
+}
+
+impl Taker {
+    /// The connection of a request.
+    pub(crate) fn of(parts: &request::Parts) -> Self {
+        let pace = parts.extensions.get::<Arc<Pace>>().map(Arc::clone);
+        Self { pace, stand_ins: parts.extensions.get::<StandIns>().cloned() }
+    }
+}
+
+/// The body of a payload, as `taker` is to have it: in pieces as its client takes them, and perhaps of bytes that are none
+/// of the payload's but stand in for them. `account` is closed with it.
+pub(crate) fn body(payload: Payload, taker: Taker, account: Account) -> Body {
     let left = match payload.length() {
         None | Some(0) => return Body::Empty,
         Some(length) => length,
@@ -66,7 +87,7 @@ pub(crate) fn body(payload: Payload, pace: Option<Arc<Pace>>, account: Account) 
         Payload::Bytes(bytes) => Content::Bytes(bytes),
         Payload::Blob(reader) => Content::Blob(reader),
     };
-    Body::stream(Delivery { content, left, silence: None, waiting: false, pace, account })
+    Body::stream(Delivery { content, left, silence: None, waiting: false, taker, account })
 }
 
 impl Delivery {
@@ -75,16 +96,37 @@ impl Delivery {
         let next = match &mut self.content {
             Content::Bytes(bytes) => return Poll::Ready(Ok(Some(std::mem::take(bytes)))),
             Content::Blob(reader) => {
-                reader.limit_pieces(self.pace.as_ref().and_then(|pace| pace.ready_bytes()));
-                Pin::new(&mut **reader).poll_next(cx)
+                let Taker { pace, stand_ins } = &self.taker;
+                reader.limit_pieces(pace.as_ref().and_then(|pace| pace.ready_bytes()));
+                reader.poll_piece(cx, stand_ins.as_ref().map_or(0, StandIns::most))
             }
         };
         match next {
             Poll::Ready(piece) => {
                 self.waiting = false;
-                Poll::Ready(piece.transpose().map_err(StreamError::Content))
+                let piece = piece.transpose().map_err(StreamError::Content);
+                Poll::Ready(piece.and_then(|piece| self.in_memory(piece)))
             }
-            Poll::Pending => self.poll_silence(cx).map(|()| Err(StreamError::Silent)),
+            Poll::Pending => {
+                self.taker.stand_ins.iter().for_each(StandIns::pause);
+                self.poll_silence(cx).map(|()| Err(StreamError::Silent))
+            }
+        }
+    }
+
+    /// A piece as hyper takes it.
+    fn in_memory(&self, piece: Option<Piece>) -> Result<Option<Bytes>, StreamError> {
+        match (piece, &self.taker.stand_ins) {
+            (None, _) => Ok(None),
+            (Some(Piece::Bytes(bytes)), stand_ins) => {
+                stand_ins.iter().for_each(StandIns::pause);
+                Ok(Some(bytes))
+            }
+            (Some(Piece::InFile(piece)), stand_ins) => {
+                let goes_on = self.left > piece.length() as u64;
+                let bytes = stand_ins.as_ref().and_then(|stand_ins| stand_ins.put(piece, goes_on));
+                bytes.map(Some).ok_or(StreamError::Unasked)
+            }
         }
     }
 

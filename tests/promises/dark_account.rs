@@ -96,6 +96,7 @@ impl Node {
             first_byte_timeout,
             idle_timeout,
             write_quantum_bytes: 1 << 20,
+            sendfile: true,
             tls_buffer_bytes: 256 << 10,
         };
         let handler = move |request| Arc::clone(&puller).serve(request);

@@ -104,7 +104,9 @@ async fn a_file_system_that_turns_read_only_still_hits_and_fails_no_pull() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_that_fail_fail_no_pull_and_the_disk_is_used_again_when_they_do_not() {
     for what in ["pread64:error=EIO", "openat:error=EMFILE", "pwrite64:error=EIO"] {
-        let (stamp, set) = stamp(Options::default(), &[3 * MIB; 12]).await;
+        // A file that stays open, and what the page cache has of it, hide that the disk fails.
+        let options = Options { cache: "open_files = 0\n".into(), ..Options::default() };
+        let (stamp, set) = stamp(options, &[3 * MIB; 12]).await;
         let known = if what.starts_with("pwrite") { 6 } else { 12 };
         for blob in &set[..known] {
             hits_again(&stamp, blob).await;
@@ -126,7 +128,8 @@ async fn calls_that_fail_fail_no_pull_and_the_disk_is_used_again_when_they_do_no
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_hangs_for_ten_seconds_holds_up_no_pull_for_longer_than_its_patience() {
-    let options = Options { cache: "disk_patience = \"500ms\"\n".into(), ..Options::default() };
+    let options =
+        Options { cache: "disk_patience = \"500ms\"\nopen_files = 0\n".into(), ..Options::default() };
     let (stamp, set) = stamp(options, &[3 * MIB; 12]).await;
     for blob in set.iter() {
         hits_again(&stamp, blob).await;

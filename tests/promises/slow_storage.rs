@@ -70,6 +70,7 @@ async fn serve(store: &Arc<MemoryStore>, dir: &std::path::Path) -> SocketAddr {
         first_byte_timeout: LIMIT,
         idle_timeout: LIMIT,
         write_quantum_bytes: 1 << 20,
+        sendfile: true,
         tls_buffer_bytes: 256 << 10,
     };
     let handler = move |request| Arc::clone(&puller).serve(request);

@@ -47,7 +47,8 @@ impl Disk {
             #[cfg(any(test, feature = "testing"))]
             self.fault.on_open()?;
             let path = self.layout.data(&blob.key, blob.id);
-            let file = BlobFile::open(&path, blob.blocks.count(), charge)?;
+            let open = if blob.is_complete() { BlobFile::open_complete } else { BlobFile::open };
+            let file = open(&path, blob.blocks.count(), charge)?;
             #[cfg(any(test, feature = "testing"))]
             self.fault.note_opened(&path);
             Ok::<_, io::Error>(file)
@@ -132,6 +133,10 @@ impl Disk {
         let read = || self.fault.on_read(block).map_err(LoadError::of).and_then(|()| read());
         match read() {
             Err(LoadError::Bad) => {
+                if file.is_checked(block) {
+                    // Somebody has cut it short since: what was checked before that says nothing any more.
+                    file.forget_checks();
+                }
                 self.lose(blob, file, block);
                 self.lose_neighbours(blob, file, block);
                 self.is_well(call);
@@ -139,6 +144,8 @@ impl Disk {
             }
             Err(LoadError::Io(error)) => {
                 file.forget_check(block);
+                // Whoever comes next opens it anew.
+                blob.holdings().kept = None;
                 if call.failed() {
                     self.suspects.acquit();
                     return Err(self.failed(error));
@@ -177,7 +184,13 @@ impl Disk {
     pub(super) fn lose(&self, blob: &Blob, file: &BlobFile, block: u32) {
         self.counters.bad_blocks.add(1);
         tracing::warn!(blob = %blob.key, block, "a cached block does not match its checksum");
-        if blob.holdings().on_disk.clear(block) {
+        let lost = {
+            let mut holdings = blob.holdings();
+            // It is to be written to.
+            holdings.kept = None;
+            holdings.on_disk.clear(block)
+        };
+        if lost {
             file.charge().give_back(room(blob.blocks.len(block)));
         }
     }

@@ -134,13 +134,14 @@ fn settle(blob: &Blob) {
     }
 }
 
-/// Marks a blob gone, unless somebody has its file open.
+/// Marks a blob gone and closes its file, unless somebody reads or fills it.
 fn take_off(blob: &Blob) -> Option<Arc<Charge>> {
     let mut holdings = blob.holdings();
-    if holdings.file.strong_count() > 0 {
+    if holdings.is_in_use() {
         return None;
     }
     let charge = holdings.charge.take()?;
+    holdings.kept = None;
     holdings.standing = Standing::Gone;
     holdings.on_disk = crate::block::Bitmap::empty(blob.blocks.count());
     Some(charge)

@@ -80,6 +80,7 @@ impl Disk {
             self.counters.disk_errors.add(1);
             tracing::warn!(blob = %blob.key, %error, "cannot write to the cache folder");
         }
+        self.end_writing(blob);
         if blob.holdings().standing != Standing::Listed {
             self.unlink(blob);
         }

@@ -64,6 +64,21 @@ async fn room_is_made_by_what_is_used_least_and_the_account_is_exact() {
 }
 
 #[tokio::test]
+async fn writers_that_need_room_at_once_evict_no_more_than_it_takes() {
+    bounded(async {
+        let rig = on_disk_alone(10 * 65).await;
+        for extra in 0..40 {
+            let blob = rig.blob(64 * BLOCK + extra);
+            rig.check(&blob, Wanted::Whole).await;
+            rig.idle().await;
+            assert_eq!(rig.check(&blob, Wanted::Whole).await, Outcome::DiskHit, "blob {extra} is kept");
+            assert_eq!(rig.cache.stats().evictions, (extra + 1).saturating_sub(10), "after blob {extra}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_sweep_of_ten_times_the_budget_leaves_what_is_used_on_disk() {
     bounded(async {
         let rig = on_disk_alone(200).await;

@@ -12,6 +12,7 @@ mod fill_faults;
 mod harness;
 mod lending;
 mod memory_bounds;
+mod open_files;
 mod random_operations;
 mod ranges;
 mod restart;

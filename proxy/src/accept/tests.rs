@@ -32,6 +32,7 @@ fn bounds() -> Bounds {
         header_bytes: 16 << 10,
         header_count: 64,
         write_quantum_bytes: 1 << 20,
+        sendfile: true,
         tls_buffer_bytes: 256 << 10,
         first_byte_timeout: PATIENCE,
         idle_timeout: PATIENCE,

@@ -123,6 +123,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting(
         "listen",
+        "sendfile",
+        SWITCH,
+        Some("true"),
+        "Plain HTTP/1.1 connections send blocks that are on disk, checked and in the page cache from the file itself, without a copy. Needs Linux 6.5. Off, they are copied as for TLS",
+    ),
+    setting(
+        "listen",
         "tls_buffer",
         BYTES,
         Some("\"256 KiB\""),
@@ -486,6 +493,13 @@ pub const SETTINGS: &[Setting] = &[
         TIME,
         Some("\"2s\""),
         "How long a pull waits for the disk tier. After that it goes on from the account, and so does everybody until the disk answers; 10s at most",
+    ),
+    setting(
+        "cache",
+        "open_files",
+        NUMBER,
+        Some("256"),
+        "Files of the disk tier that stay open after their last reader. Their blocks are not checked again, and can be sent by `listen.sendfile`",
     ),
     setting(
         "cache",

@@ -80,6 +80,8 @@ pub struct Listen {
     /// Bytes that a connection writes before others have their turn. Default 1 MiB.
     #[serde(rename = "write_quantum", deserialize_with = "unit::bytes")]
     pub write_quantum_bytes: u64,
+    /// Whether plain HTTP/1.1 connections send cached files by `sendfile`. Default on.
+    pub sendfile: bool,
     /// Bytes that a TLS connection encrypts before it writes them. Default 256 KiB.
     #[serde(rename = "tls_buffer", deserialize_with = "unit::bytes")]
     pub tls_buffer_bytes: u64,
@@ -104,6 +106,7 @@ impl Default for Listen {
             header_bytes: 16 << 10,
             header_count: 64,
             write_quantum_bytes: 1 << 20,
+            sendfile: true,
             tls_buffer_bytes: 256 << 10,
             first_byte_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -255,6 +258,7 @@ pub(super) struct CacheSection {
     pub(super) capacity: u64,
     #[serde(deserialize_with = "unit::duration")]
     pub(super) disk_patience: Duration,
+    pub(super) open_files: usize,
     #[serde(deserialize_with = "unit::bytes")]
     pub(super) scrub: u64,
     #[serde(deserialize_with = "unit::bytes")]
@@ -285,6 +289,7 @@ impl Default for CacheSection {
             dir: None,
             capacity: disk.capacity_bytes,
             disk_patience: disk.patience,
+            open_files: disk.open_files,
             scrub: disk.scrub_bytes_per_second,
             block: cache.block_bytes,
             fetch_range: cache.fetch_range_bytes,
@@ -312,6 +317,7 @@ impl CacheSection {
                 dir,
                 capacity_bytes: self.capacity,
                 patience: self.disk_patience,
+                open_files: self.open_files,
                 scrub_bytes_per_second: self.scrub,
             }),
             block_bytes: self.block,

@@ -68,6 +68,7 @@ impl Region {
             header_bytes: 16 << 10,
             header_count: 64,
             write_quantum_bytes: 1 << 20,
+            sendfile: true,
             tls_buffer_bytes: 256 << 10,
             first_byte_timeout: PATIENCE,
             idle_timeout: PATIENCE,

@@ -365,6 +365,7 @@ pub const METRICS: &[Metric] = &[
     metric("dataproxy_cache_disk_bytes", Gauge, "bytes", "", "Bytes in the disk tier"),
     metric("dataproxy_cache_disk_complete", Gauge, "1", "", "Whole, verified blobs on disk"),
     metric("dataproxy_cache_disk_partial", Gauge, "1", "", "Other blobs on disk"),
+    metric("dataproxy_cache_disk_open_files", Gauge, "1", "", "Files of blobs on disk that are open"),
     metric(
         "dataproxy_cache_disk_reads_off",
         Gauge,

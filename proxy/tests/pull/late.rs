@@ -47,6 +47,7 @@ fn listen(node: &Node) -> SocketAddr {
         header_bytes: 16 << 10,
         header_count: 64,
         write_quantum_bytes: 1 << 20,
+        sendfile: true,
         tls_buffer_bytes: 256 << 10,
         first_byte_timeout: patience,
         idle_timeout: patience,
