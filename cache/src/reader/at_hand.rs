@@ -4,6 +4,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::BlobReader;
 use crate::disk::{BlobFile, Disk};
 use crate::piece::FilePiece;
@@ -47,7 +49,8 @@ impl BlobReader {
         }
         let block = self.blob.blocks.of(self.position);
         let span = self.blob.blocks.span(block);
-        let Some((disk, file, bytes)) = self.open_file(span.end - self.position) else { return false };
+        let piece = self.next_piece();
+        let Some((disk, file, bytes)) = self.open_file(piece.end - piece.start) else { return false };
         let Some(content) = disk.load_resident(&self.blob, &file, block, bytes.clone()) else { return false };
         disk.note_use(&file);
         self.file = Some(file);
@@ -55,8 +58,9 @@ impl BlobReader {
         if bytes == span {
             self.tiers.memory.offer(&self.blob, block, content.clone());
         }
-        self.queue.push_back(content);
-        self.advance(bytes.end - bytes.start);
+        // What is taken in pieces keeps no buffer of ours from others.
+        let limited = self.piece_bytes < u64::MAX;
+        self.queue_piece(if limited { Bytes::copy_from_slice(&content) } else { content });
         true
     }
 }

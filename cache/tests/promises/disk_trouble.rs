@@ -219,11 +219,22 @@ async fn a_disk_that_only_fails_is_asked_now_and_then() {
     .await;
 }
 
+/// A cache that has nothing in memory and keeps no file open, so that every read asks the disk.
+async fn asking_the_disk() -> Rig {
+    Rig::with(|config| {
+        config.memory_bytes = 0;
+        if let Some(disk) = &mut config.disk {
+            disk.open_files = 0;
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_read_error_of_the_disk_is_a_miss_that_costs_no_entry() {
     bounded(async {
         for call in [DiskCall::Read, DiskCall::Open] {
-            let rig = Rig::with(|config| config.memory_bytes = 0).await;
+            let rig = asking_the_disk().await;
             let blob = rig.blob(40 * BLOCK);
             rig.check(&blob, Wanted::Whole).await;
             rig.idle().await;
@@ -246,7 +257,7 @@ async fn a_read_error_of_the_disk_is_a_miss_that_costs_no_entry() {
 #[tokio::test]
 async fn a_bad_place_of_the_disk_costs_one_block_once() {
     bounded(async {
-        let rig = Rig::with(|config| config.memory_bytes = 0).await;
+        let rig = asking_the_disk().await;
         let blob = rig.blob(40 * BLOCK);
         rig.check(&blob, Wanted::Whole).await;
         rig.idle().await;

@@ -66,7 +66,8 @@ async fn room_is_made_by_what_is_used_least_and_the_account_is_exact() {
 #[tokio::test]
 async fn writers_that_need_room_at_once_evict_no_more_than_it_takes() {
     bounded(async {
-        let rig = on_disk_alone(10 * 65).await;
+        // Ten blobs with what they take beside their blocks, and no eleventh.
+        let rig = on_disk_alone(10 * 65 + 10 * BESIDE.div_ceil(BLOCK)).await;
         for extra in 0..40 {
             let blob = rig.blob(64 * BLOCK + extra);
             rig.check(&blob, Wanted::Whole).await;
