@@ -15,6 +15,7 @@ mod stream;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{delete, get, post, put};
 
 use crate::control::Control;
@@ -25,6 +26,9 @@ use crate::reconcile::Lead;
 pub use answer::{Changed, ErrorBody};
 pub use auth::{Role, TokenError, Tokens};
 pub use serve::{ServeError, serve};
+
+/// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each.
+const REPORT_BYTES: usize = 32 << 20;
 
 /// What handlers work with.
 #[derive(Clone, Debug)]
@@ -68,7 +72,7 @@ pub fn router(context: Context) -> Router {
         .route("/v1/nodes", get(reads::nodes))
         .route("/v1/nodes/{name}", delete(changes::forget_node).get(reads::node))
         .route("/v1/nodes/{name}/intent", put(changes::node_intent))
-        .route("/v1/nodes/{name}/report", post(nodes::report))
+        .route("/v1/nodes/{name}/report", post(nodes::report).layer(DefaultBodyLimit::max(REPORT_BYTES)))
         .fallback(answer::nothing_here)
         .method_not_allowed_fallback(answer::other_method)
         .with_state(context)

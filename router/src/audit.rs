@@ -70,7 +70,8 @@ pub(crate) fn add(
 ) -> Result<Commit, ControlError> {
     let line = Line {
         number: head.number + 1,
-        at: occasion.now,
+        // Days follow one another, whatever clocks say.
+        at: occasion.now.max(head.at),
         actor: occasion.actor.clone(),
         reason: occasion.reason.clone(),
         done: decision.done.clone(),

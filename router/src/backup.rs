@@ -64,8 +64,8 @@ pub async fn export(store: &dyn Store) -> Result<Backup, StoreError> {
 }
 
 fn is_record(key: &str) -> bool {
-    use crate::record::{MIGRATIONS, NODES, PURGES, REGISTRIES, STAMPS};
-    [MIGRATIONS, NODES, PURGES, REGISTRIES, STAMPS].iter().any(|folder| key.starts_with(folder))
+    use crate::record::{EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, STAMPS};
+    [EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, STAMPS].iter().any(|folder| key.starts_with(folder))
 }
 
 /// Writes a backup into an empty store. Revisions are the store's own; epochs stay.

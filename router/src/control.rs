@@ -23,6 +23,8 @@ use crate::store::{Changes, Commit, Compare, Key, KeyChange, Outcome, Store, Sto
 const ATTEMPTS: usize = 16;
 /// How long a request waits for what was committed to be followed.
 const FOLLOWED: Duration = Duration::from_secs(5);
+/// How long a request that met a conflict waits for what has come between.
+const NEWER: Duration = Duration::from_secs(2);
 /// Pause before a store that has failed is asked again.
 const STORE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -219,7 +221,8 @@ impl Control {
                     self.followed(revision).await?;
                     return Ok(Done { decision, revision });
                 }
-                Ok(Outcome::Conflict { revision }) if revision > seen => self.followed(revision).await?,
+                // The revision may be of something else in the same store, which is never told of.
+                Ok(Outcome::Conflict { revision }) if revision > seen && self.newer(seen).await => {}
                 // Nothing has come that we had not seen: it is the one compare that is not of our state.
                 Ok(Outcome::Conflict { .. }) if also.is_some() => return Err(ControlError::NotLeading),
                 Ok(Outcome::Conflict { .. }) => return Err(ControlError::Busy),
@@ -227,6 +230,13 @@ impl Control {
             }
         }
         Err(ControlError::Busy)
+    }
+
+    /// Waits a moment until something newer than `seen` has been followed; whether there was any.
+    async fn newer(&self, seen: Revision) -> bool {
+        let mut revisions = self.revisions();
+        let newer = revisions.wait_for(|reached| *reached > seen);
+        matches!(timeout(NEWER, newer).await, Ok(Ok(_)))
     }
 
     /// Waits until a revision has been followed.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use dataproxy_router_api::{Epoch, RegistryName, StampName};
 use serde::{Deserialize, Serialize};
 
-pub use progress::{Progress, Seen, progress};
+pub use progress::{Ends, Progress, Seen, progress};
 
 /// A time, in milliseconds since 1970 (UTC).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,7 +69,7 @@ impl MigrationState {
 
 /// The times of a move, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Terms {
     /// How long the destination may take to get ready before the move is given up.
     pub prepare_seconds: u64,

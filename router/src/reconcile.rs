@@ -14,12 +14,14 @@ use crate::command::{Command, Occasion, Verb};
 use crate::control::{Control, ControlError};
 use crate::fleet::{Fleet, SILENCE};
 use crate::leader::{LEADER, Standing};
-use crate::migration::{Progress, UnixMillis, progress};
+use crate::migration::{Ends, Progress, UnixMillis, progress};
 use crate::state::State;
 use crate::store::{Compare, Key};
 
 /// Longest time between two passes.
 const EVERY: Duration = Duration::from_millis(250);
+/// Steps of one pass: what nodes say has its turn between them.
+const STEPS: usize = 32;
 /// Time between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long a router that has just begun to lead waits before it believes that a node which it has not heard is gone.
@@ -47,6 +49,9 @@ pub async fn reconcile(control: Arc<Control>, fleet: Arc<Fleet>, mut lead: Lead,
         while *lead.borrow_and_update() == term {
             let due = pass.due(&control.state(), &fleet, Instant::now(), clock());
             for command in due {
+                if *lead.borrow() != term {
+                    break;
+                }
                 carry_out(&control, &command, fence.as_ref(), clock()).await;
             }
             tokio::select! {
@@ -84,12 +89,23 @@ impl Pass {
     pub fn due(&mut self, state: &State, fleet: &Fleet, now: Instant, wall: UnixMillis) -> Vec<Command> {
         let mut due = changed(state, fleet, now);
         due.extend(self.silent(state, fleet, now));
-        due.extend(steps(state, fleet, now, wall));
+        if self.hears(state, fleet, now) {
+            due.extend(steps(state, fleet, now, wall));
+        }
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY) {
             self.swept = Some(now);
             due.push(Command::Sweep);
         }
         due
+    }
+
+    /// Whether enough is heard to judge by: every node that is sent anything; or, after a while, any.
+    fn hears(&self, state: &State, fleet: &Fleet, now: Instant) -> bool {
+        let mut nodes = state.nodes().map(|record| &record.value.node).peekable();
+        if now.duration_since(self.since) < HEARING {
+            return nodes.all(|node| !node.in_rotation() || fleet.is_live(&node.name, now));
+        }
+        nodes.peek().is_none() || nodes.any(|node| fleet.is_live(&node.name, now))
     }
 
     /// Nodes that have fallen silent. If none reports, it is this router that hears nothing.
@@ -134,10 +150,12 @@ fn steps(state: &State, fleet: &Fleet, now: Instant, wall: UnixMillis) -> Vec<Co
         let binding = state.binding(&migration.registry)?;
         let seen = |stamp| fleet.seen(state, stamp, &migration.registry, now);
         let (source, destination) = (seen(&migration.from), seen(&migration.to));
-        match progress(migration, &binding.value, binding.version, &source, &destination, wall) {
+        let takes = state.stamp_record(&migration.to).map(|stamp| stamp.value.state).unwrap_or_default();
+        let ends = Ends { source: &source, destination: &destination, takes };
+        match progress(migration, &binding.value, binding.version, ends, wall) {
             Progress::Waits(_) => None,
             step => Some(Command::Steer { id: migration.id.clone(), verb: Verb::Step(step) }),
         }
     };
-    state.moving().filter_map(|migration| step(&migration.value)).collect()
+    state.moving().filter_map(|migration| step(&migration.value)).take(STEPS).collect()
 }

@@ -1,7 +1,7 @@
 //! What the store holds: one record a stamp, node, registry, migration and purge, each under a key of its own.
 
 use dataproxy_router_api::{
-    AccountName, Binding, Incarnation, Node, Purge, RegistryName, StampName, StampState,
+    AccountName, Binding, Epoch, Incarnation, Node, Purge, RegistryName, StampName, StampState,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,16 @@ pub struct PurgeRecord {
     pub at: UnixMillis,
 }
 
+/// The last epoch of a registry that was removed, so that one of the same name begins above it: an epoch is never used
+/// again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// The registry.
+    pub registry: RegistryName,
+    /// Its last epoch.
+    pub epoch: Epoch,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -59,6 +69,8 @@ pub enum Record {
     Migration(Migration),
     /// Something to be forgotten.
     Purge(PurgeRecord),
+    /// The last epoch of a registry that is no more.
+    Epoch(EpochRecord),
 }
 
 /// Folder of the stamps.
@@ -71,6 +83,9 @@ pub const REGISTRIES: &str = "registries/";
 pub const MIGRATIONS: &str = "migrations/";
 /// Folder of the purges.
 pub const PURGES: &str = "purges/";
+
+/// Folder of the last epochs of registries that are no more.
+pub const EPOCHS: &str = "epochs/";
 
 /// A record that this version cannot read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +125,7 @@ impl Record {
             Self::Node(record) => node_key(&record.node.name),
             Self::Binding(binding) => registry_key(&binding.registry),
             Self::Migration(migration) => migration_key(&migration.id),
+            Self::Epoch(record) => format!("{EPOCHS}{}", record.registry),
             Self::Purge(PurgeRecord { purge, .. }) => {
                 let repository = purge.repository.as_deref().unwrap_or("*");
                 format!("{PURGES}{}/{repository}/{}", purge.registry, purge.digest.as_deref().unwrap_or("*"))
@@ -128,6 +144,7 @@ impl Record {
             Self::Binding(binding) => serde_json::to_vec(binding),
             Self::Migration(migration) => serde_json::to_vec(migration),
             Self::Purge(purge) => serde_json::to_vec(purge),
+            Self::Epoch(epoch) => serde_json::to_vec(epoch),
         }
     }
 
@@ -145,6 +162,7 @@ impl Record {
             () if key.starts_with(REGISTRIES) => of(text).map(Self::Binding),
             () if key.starts_with(MIGRATIONS) => of(text).map(Self::Migration),
             () if key.starts_with(PURGES) => of(text).map(Self::Purge),
+            () if key.starts_with(EPOCHS) => of(text).map(Self::Epoch),
             () => return Ok(None),
         };
         let named = record.and_then(|record| match record.key() {

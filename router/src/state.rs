@@ -9,7 +9,8 @@ use dataproxy_router_api::{
 
 use crate::migration::Migration;
 use crate::record::{
-    MIGRATIONS, NODES, NodeRecord, PURGES, PurgeRecord, REGISTRIES, Record, STAMPS, StampRecord,
+    EPOCHS, EpochRecord, MIGRATIONS, NODES, NodeRecord, PURGES, PurgeRecord, REGISTRIES, Record, STAMPS,
+    StampRecord,
 };
 
 /// A record, and the revision of its last write.
@@ -33,6 +34,8 @@ pub struct State {
     /// Those that have not ended, so that nobody has to look through those that have.
     moving: BTreeSet<String>,
     purges: BTreeMap<String, Versioned<PurgeRecord>>,
+    /// Of registries that are no more.
+    epochs: BTreeMap<RegistryName, Versioned<EpochRecord>>,
 }
 
 /// One write, as the store tells of it. A commit writes a key once.
@@ -56,6 +59,7 @@ impl State {
             migrations: BTreeMap::new(),
             moving: BTreeSet::new(),
             purges: BTreeMap::new(),
+            epochs: BTreeMap::new(),
         }
     }
 
@@ -96,7 +100,7 @@ impl State {
                         Record::Purge(record) => {
                             change.purges.push(Purge { revision, ..record.purge.clone() });
                         }
-                        Record::Stamp(_) | Record::Node(_) | Record::Migration(_) => {}
+                        Record::Stamp(_) | Record::Node(_) | Record::Migration(_) | Record::Epoch(_) => {}
                     }
                     // A node may have gone from one stamp to another: both have changed.
                     if let Record::Node(node) = &*record {
@@ -126,7 +130,7 @@ impl State {
             Written::Put(record) => match &**record {
                 Record::Stamp(stamp) => Some(stamp.name.clone()),
                 Record::Node(record) => node(record.node.name.as_str()),
-                Record::Binding(_) | Record::Migration(_) | Record::Purge(_) => None,
+                Record::Binding(_) | Record::Migration(_) | Record::Purge(_) | Record::Epoch(_) => None,
             },
             Written::Gone(key) => match key.strip_prefix(NODES) {
                 Some(name) => node(name),
@@ -155,6 +159,9 @@ impl State {
                 }
                 self.migrations.insert(value.id.clone(), Versioned { value, version });
             }
+            Record::Epoch(value) => {
+                self.epochs.insert(value.registry.clone(), Versioned { value, version });
+            }
             Record::Purge(value) => {
                 let purge = Purge { revision: version, ..value.purge };
                 let value = PurgeRecord { purge, ..value };
@@ -172,6 +179,8 @@ impl State {
         } else if let Some(id) = key.strip_prefix(MIGRATIONS) {
             self.moving.remove(id);
             self.migrations.remove(id);
+        } else if let Some(name) = key.strip_prefix(EPOCHS) {
+            self.epochs.remove(name);
         } else if key.starts_with(PURGES) {
             self.purges.remove(key);
         } else if let Some(name) = key.strip_prefix(REGISTRIES) {
@@ -272,6 +281,11 @@ impl State {
         of_it.map(|(_, migration)| migration).max_by_key(|migration| migration.value.number())
     }
 
+    /// The last epoch of a registry that is no more.
+    pub fn last_epoch(&self, registry: &RegistryName) -> Option<&EpochRecord> {
+        self.epochs.get(registry).map(|record| &record.value)
+    }
+
     /// What is to be forgotten.
     pub fn purges(&self) -> impl Iterator<Item = &Versioned<PurgeRecord>> {
         self.purges.values()
@@ -290,6 +304,9 @@ impl State {
         }
         if let Some(id) = key.strip_prefix(MIGRATIONS) {
             return self.migrations.get(id).map(|record| record.version);
+        }
+        if let Some(name) = key.strip_prefix(EPOCHS) {
+            return self.epochs.get(name).map(|record| record.version);
         }
         self.purges.get(key).map(|record| record.version)
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::fleet::Fleet;
-use crate::migration::{Migration, Progress, Seen, UnixMillis, progress};
+use crate::migration::{Ends, Migration, Progress, Seen, UnixMillis, progress};
 use crate::record::NodeRecord;
 use crate::state::{State, Versioned};
 
@@ -156,9 +156,11 @@ pub fn migration(
     let seen = |stamp: &StampName| fleet.seen(state, stamp, &of.registry, now);
     let (source, destination) = (seen(&of.from), seen(&of.to));
     let binding = state.binding(&of.registry);
+    let takes = state.stamp_record(&of.to).map(|stamp| stamp.value.state).unwrap_or_default();
+    let ends = Ends { source: &source, destination: &destination, takes };
     let next = match binding {
         None => "nothing: the registry is gone".to_owned(),
-        Some(binding) => match progress(of, &binding.value, binding.version, &source, &destination, wall) {
+        Some(binding) => match progress(of, &binding.value, binding.version, ends, wall) {
             Progress::Waits(why) => why,
             Progress::Switch => "the switch".into(),
             Progress::Drained { .. } => "the source is drained".into(),

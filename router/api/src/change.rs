@@ -90,6 +90,12 @@ impl Change {
             self.bindings.iter().map(|binding| &binding.registry).chain(&self.registries_gone).collect();
         after.bindings.retain(|binding| !replaced.contains(&binding.registry));
         after.bindings.extend(self.bindings.iter().cloned());
+        // One of the same is done with the later one, so that what is kept does not grow with what is asked.
+        let same = |one: &Purge, other: &Purge| {
+            (&one.registry, &one.repository, &one.digest)
+                == (&other.registry, &other.repository, &other.digest)
+        };
+        after.purges.retain(|purge| !self.purges.iter().any(|newer| same(purge, newer)));
         after.purges.extend(self.purges.iter().cloned());
         after.sort();
         Ok(after)
@@ -129,7 +135,8 @@ mod tests {
         before.purges = vec![purge(3)];
         let mut after =
             snapshot(9, &["a", "c"], &[("contoso", "c", 2), ("fabrikam", "a", 2), ("woodgrove", "a", 1)]);
-        after.purges = vec![purge(3), purge(8)];
+        // The later one of the same stands for both.
+        after.purges = vec![purge(8)];
         let change = Change::between(&before, &after);
         assert_eq!(change.apply(&before), Ok(after.clone()));
         assert_eq!((change.stamps.len(), change.bindings.len(), change.purges.len()), (1, 3, 1));

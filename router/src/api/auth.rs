@@ -1,10 +1,12 @@
 //! Who may do what, by bearer token (RFC 6750).
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -136,6 +138,7 @@ impl FromRequestParts<Context> for Access {
 
     async fn from_request_parts(parts: &mut Parts, context: &Context) -> Result<Self, Failed> {
         if context.tokens.is_open() {
+            from_here(parts)?;
             let named = parts.headers.get(ACTOR).and_then(|name| name.to_str().ok());
             let actor: String = named.unwrap_or("somebody").chars().take(64).collect();
             return Ok(Self { actor, role: Role::Admin });
@@ -159,6 +162,40 @@ impl FromRequestParts<Context> for Access {
             )
         })
     }
+}
+
+/// Refuses what a web page makes its reader's browser send to a router that lets everybody on this machine in.
+fn from_here(parts: &Parts) -> Result<(), Failed> {
+    let is_here = |authority: &Authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    let text = |name| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let called = match (parts.uri.authority(), text(header::HOST)) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(text)) => Some(text.parse().map_err(|_| foreign("Host"))?),
+        (None, None) => None,
+    };
+    if called.as_ref().is_some_and(|authority| !is_here(authority)) {
+        return Err(foreign("Host"));
+    }
+    let origin =
+        text(header::ORIGIN).map(|text| text.split("://").nth(1).unwrap_or_default().parse::<Authority>());
+    match origin {
+        Some(Ok(authority)) if is_here(&authority) => Ok(()),
+        Some(_) => Err(foreign("Origin")),
+        None => Ok(()),
+    }
+}
+
+fn foreign(name: &str) -> Failed {
+    Failed::new(
+        StatusCode::FORBIDDEN,
+        "origin",
+        format!(
+            "{name} is not of this machine: a router without tokens is asked by localhost or a loopback address, and by no page from elsewhere"
+        ),
+    )
 }
 
 impl Access {

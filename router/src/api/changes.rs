@@ -109,7 +109,30 @@ pub(super) struct MoveBody {
     to: StampName,
     /// Its times.
     #[serde(default)]
-    terms: Terms,
+    terms: TermsBody,
+}
+
+/// The times of a move as they are asked for: one that is not known is refused. What is kept may have more, of a later
+/// version.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TermsBody {
+    prepare_seconds: Option<u64>,
+    quiet_seconds: Option<u64>,
+    drain_seconds: Option<u64>,
+    observe_seconds: Option<u64>,
+}
+
+impl From<TermsBody> for Terms {
+    fn from(body: TermsBody) -> Self {
+        let usual = Self::default();
+        Self {
+            prepare_seconds: body.prepare_seconds.unwrap_or(usual.prepare_seconds),
+            quiet_seconds: body.quiet_seconds.unwrap_or(usual.quiet_seconds),
+            drain_seconds: body.drain_seconds.unwrap_or(usual.drain_seconds),
+            observe_seconds: body.observe_seconds.unwrap_or(usual.observe_seconds),
+        }
+    }
 }
 
 pub(super) async fn move_registry(
@@ -119,7 +142,7 @@ pub(super) async fn move_registry(
     Query(manner): Query<Manner>,
     Body(MoveBody { to, terms }): Body<MoveBody>,
 ) -> Result<Json<Changed>, Failed> {
-    let if_epoch = manner.if_epoch;
+    let (if_epoch, terms) = (manner.if_epoch, terms.into());
     change(&context, &access, Role::Operator, manner, Command::Move { registry, to, if_epoch, terms }).await
 }
 

@@ -48,7 +48,11 @@ pub async fn serve(listener: TcpListener, router: axum::Router, end: Cancellatio
         .max_buf_size(HEADER_BYTES);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(HEADERS));
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let slot = tokio::select! {
+            slot = Arc::clone(&slots).acquire_owned() => slot,
+            () = end.cancelled() => break,
+        };
+        let Ok(slot) = slot else { return };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = end.cancelled() => break,
@@ -64,11 +68,19 @@ pub async fn serve(listener: TcpListener, router: axum::Router, end: Cancellatio
         // A change is small and is to arrive now.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let (builder, watcher, end) = (builder.clone(), graceful.watcher(), end.clone());
         tokio::spawn(async move {
-            // What a client does wrong is its own to see.
-            let _ = connection.await;
+            // Until the first byte says which HTTP it is, no timer of the server's runs.
+            let mut byte = [0];
+            let first = tokio::select! {
+                first = tokio::time::timeout(HEADERS, stream.peek(&mut byte)) => first,
+                () = end.cancelled() => return,
+            };
+            if matches!(first, Ok(Ok(1))) {
+                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+                // What a client does wrong is its own to see.
+                let _ = watcher.watch(connection).await;
+            }
             drop(slot);
         });
     }

@@ -365,6 +365,27 @@ async fn bad_input_gets_a_clear_error_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_router_without_tokens_takes_nothing_from_pages_of_elsewhere() {
+    let api = Api::new(Tokens::default()).await;
+    for (host, origin, allowed) in [
+        ("127.0.0.1:7000", None, true),
+        ("localhost:7000", Some("http://localhost:7000"), true),
+        ("[::1]:7000", Some("http://[::1]:7000"), true),
+        ("rebound.example:7000", None, false),
+        ("127.0.0.1:7000", Some("https://elsewhere.example"), false),
+        ("127.0.0.1:7000", Some("null"), false),
+    ] {
+        let mut request = Request::get("/v1/stamps").header(header::HOST, host);
+        if let Some(origin) = origin {
+            request = request.header(header::ORIGIN, origin);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let status = router(api.context.clone()).oneshot(request).await.unwrap().status();
+        assert_eq!(status == StatusCode::OK, allowed, "{host} {origin:?}: {status}");
+    }
+}
+
+#[tokio::test]
 async fn each_role_reaches_what_is_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let mut tokens = Tokens::default();

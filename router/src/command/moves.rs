@@ -138,7 +138,7 @@ fn abort(migration: &Migration, binding: &Binding, why: &str, now: UnixMillis) -
         at => return Err(wrong_state(migration, at, "aborted", "before the switch; after it, roll it back")),
     }
     let mut aborted = migration.clone();
-    (aborted.state, aborted.ended) = (MigrationState::Aborted, Some(now));
+    (aborted.state, aborted.ended, aborted.paused) = (MigrationState::Aborted, Some(now), None);
     aborted.tell(now, told("aborted", why));
     let decision = Decision::put(
         Record::Binding(registries::rebound(binding, Phase::Stable, None)),
@@ -233,6 +233,9 @@ fn take(
     now: UnixMillis,
 ) -> Result<Decision, Refusal> {
     let id = &migration.id;
+    if migration.paused.is_some() {
+        return Ok(Decision::nothing(format!("migration {id} is paused")));
+    }
     let stale =
         || wrong_state(migration, migration.state, "led on", "from the state that the step was made for");
     match (step, migration.state) {

@@ -77,13 +77,20 @@ pub(super) fn reported(state: &State, report: &NodeReport) -> Result<Decision, R
             ),
         ));
     }
-    if let Some(other) = state.nodes().find(|other| clash(&other.value, report)) {
-        return Err(Refusal::conflict(
+    if report.node.address == report.node.admin {
+        return Err(Refusal::invalid(
             "address",
             format!(
-                "node {name} has an address of node {}; each listener has its own",
-                other.value.node.name
+                "node {name} has {} for pulls and for its admin listener; each listener has its own",
+                report.node.address
             ),
+        ));
+    }
+    let clashing = || state.nodes().map(|other| &other.value).filter(|other| clash(other, report));
+    if let Some(other) = clashing().find(|other| other.node.state != NodeState::Gone) {
+        return Err(Refusal::conflict(
+            "address",
+            format!("node {name} has an address of node {}; each listener has its own", other.node.name),
         ));
     }
     let before = state.node(name).map(|record| &record.value);
@@ -103,14 +110,16 @@ pub(super) fn reported(state: &State, report: &NodeReport) -> Result<Decision, R
         return Ok(Decision::nothing(format!("node {name} is as it was")));
     }
     let done = format!("node {name} of stamp {} is {}", record.stamp, record.node.state.as_str());
-    Ok(Decision::put(Record::Node(record), done).resting_on(stamp_key(&report.stamp)))
+    let mut decision = Decision::put(Record::Node(record), done).resting_on(stamp_key(&report.stamp));
+    // A machine that took the place of one that is gone.
+    decision.deletes.extend(clashing().map(|other| node_key(&other.node.name)));
+    Ok(decision)
 }
 
-/// Whether another node that is there has one of the addresses.
+/// Whether another node has one of the addresses.
 fn clash(other: &NodeRecord, report: &NodeReport) -> bool {
     let (mine, theirs) = (&report.node, &other.node);
     mine.name != theirs.name
-        && theirs.state != NodeState::Gone
         && [mine.address, mine.admin].iter().any(|address| [theirs.address, theirs.admin].contains(address))
 }
 

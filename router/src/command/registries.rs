@@ -6,7 +6,7 @@ use dataproxy_router_api::{
 
 use super::{Decision, Refusal, RegistrySpec, fenced, stamps};
 use crate::migration::UnixMillis;
-use crate::record::{PurgeRecord, Record, registry_key};
+use crate::record::{EpochRecord, PurgeRecord, Record, registry_key};
 use crate::state::State;
 
 /// The binding of a registry, or that there is none.
@@ -56,10 +56,12 @@ pub(super) fn put(
     if before == Some(&binding) {
         return Ok(Decision::nothing(format!("registry {registry} is so already")));
     }
-    if let Some(before) = before {
-        binding.epoch = Epoch(before.epoch.0 + 1);
-    }
     let mut decision = Decision::default();
+    let last = state.last_epoch(registry).filter(|_| before.is_none());
+    if let Some(epoch) = before.map(|before| before.epoch).or(last.map(|last| last.epoch)) {
+        binding.epoch = Epoch(epoch.0 + 1);
+    }
+    decision.deletes.extend(last.map(|last| Record::Epoch(last.clone()).key()));
     if before.is_none() {
         decision.rests_on.push(stamps::takes_registries(state, &spec.home_stamp)?);
     }
@@ -108,7 +110,9 @@ pub(super) fn remove(
             ),
         ));
     }
+    let last = EpochRecord { registry: registry.clone(), epoch: binding.value.epoch };
     Ok(Decision {
+        puts: vec![Record::Epoch(last)],
         deletes: vec![registry_key(registry)],
         done: format!(
             "removed registry {registry}, which was bound to {} at epoch {}",

@@ -1,6 +1,6 @@
 //! Stamps: made, given accounts, cordoned, retired.
 
-use dataproxy_router_api::{AccountName, StampName, StampState};
+use dataproxy_router_api::{AccountName, Stamp, StampName, StampState};
 
 use super::{Decision, Refusal};
 use crate::record::{Record, StampRecord, stamp_key};
@@ -32,8 +32,21 @@ pub(super) fn put(
     if wanted == StampState::Retired {
         is_empty(state, name)?;
     }
+    fits(state, &record)?;
     let verb = if known.is_some() { "changed" } else { "made" };
     Ok(Decision::put(Record::Stamp(record), format!("{verb} stamp {name}: {}", wanted.as_str())))
+}
+
+/// Whether all bindings still go together with the stamps: once one stamp lists accounts, each that is used is listed.
+fn fits(state: &State, record: &StampRecord) -> Result<(), Refusal> {
+    let mut snapshot = state.snapshot();
+    match snapshot.stamps.iter_mut().find(|stamp| stamp.name == record.name) {
+        Some(stamp) => stamp.accounts.clone_from(&record.accounts),
+        None => snapshot
+            .stamps
+            .push(Stamp { accounts: record.accounts.clone(), ..Stamp::new(record.name.clone()) }),
+    }
+    snapshot.validate().map_err(|error| Refusal::conflict("accounts", error.to_string()))
 }
 
 /// An account belongs to one stamp.
@@ -95,7 +108,7 @@ fn is_empty(state: &State, name: &StampName) -> Result<(), Refusal> {
             Err(Refusal::conflict(
                 "stamp-in-use",
                 format!(
-                    "registry {registry} is bound to stamp {name}, or may come back to it; move it (stampctl registry move {registry} --to STAMP) and finish the move first"
+                    "registry {registry} is bound to stamp {name}, or still served there for those who come late; move it (stampctl registry move {registry} --to STAMP), and retire the stamp a day after the move has ended"
                 ),
             ))
         }

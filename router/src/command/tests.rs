@@ -46,6 +46,7 @@ impl World {
             let puts = decision.puts.iter().cloned().map(|record| Written::Put(Box::new(record)));
             let writes = puts.chain(decision.deletes.iter().cloned().map(Written::Gone)).collect();
             self.state.apply(Revision(self.state.revision().0 + 1), writes);
+            self.state.snapshot().validate().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         }
         decision
     }
@@ -250,6 +251,53 @@ fn who_has_seen_another_epoch_is_told_to_look_again() {
     );
     let remove = Command::RemoveRegistry { registry: "contoso".parse().unwrap(), if_epoch: None };
     world.refused(remove, "moving", "finish, abort or roll back");
+}
+
+#[test]
+fn a_registry_that_is_bound_again_begins_above_its_last_epoch() {
+    let mut world = World::new();
+    let remove = || Command::RemoveRegistry { registry: "contoso".parse().unwrap(), if_epoch: None };
+    for epoch in [1, 2, 3] {
+        assert_eq!(world.binding("contoso").epoch, Epoch(epoch));
+        world.done(remove());
+        assert!(world.done(remove()).is_nothing());
+        world.done(registry("contoso", "a"));
+    }
+}
+
+#[test]
+fn a_machine_that_took_the_place_of_one_that_is_gone_is_taken_in() {
+    let mut world = World::new();
+    let old = report("a-1", "a", 1);
+    let replacement = Node { name: "a-3".parse().unwrap(), ..old.node.clone() };
+    let joins = Command::Reported(Box::new(NodeReport { node: replacement, ..report("a-3", "a", 1) }));
+    world.refused(joins.clone(), "address", "an address of node a-1");
+    world.done(Command::Silent { name: "a-1".parse().unwrap() });
+    world.done(joins);
+    assert!(world.state.node(&"a-1".parse().unwrap()).is_none());
+    let one = Node { admin: old.node.address, ..old.node.clone() };
+    world.refused(
+        Command::Reported(Box::new(NodeReport { node: one, ..old })),
+        "address",
+        "each listener has its own",
+    );
+}
+
+#[test]
+fn accounts_are_listed_once_one_is() {
+    let mut world = World::new();
+    let mut bare = State::new("local".parse().unwrap());
+    std::mem::swap(&mut world.state, &mut bare);
+    world.done(put_stamp("a", &[], StampState::Active));
+    world.done(put_stamp("b", &[], StampState::Active));
+    world.done(registry("contoso", "a"));
+    world.refused(
+        put_stamp("b", &["b1"], StampState::Active),
+        "accounts",
+        "account a1, which no stamp lists",
+    );
+    world.done(put_stamp("a", &["a1"], StampState::Active));
+    world.done(put_stamp("b", &["b1"], StampState::Active));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dataproxy_router_api::{Binding, NodeName, Reach, RegistryReport, Revision};
+use dataproxy_router_api::{Binding, NodeName, Reach, RegistryReport, Revision, StampState};
 
 use super::{Migration, MigrationState, UnixMillis};
 
@@ -39,28 +39,38 @@ pub enum Progress {
     Abort(String),
 }
 
+/// What is known of both ends of a move.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends<'s> {
+    /// The nodes of the source.
+    pub source: &'s [Seen],
+    /// The nodes of the destination.
+    pub destination: &'s [Seen],
+    /// What the destination takes on.
+    pub takes: StampState,
+}
+
 /// The next step. `bound_at` is the revision at which the binding was last written.
 pub fn progress(
     migration: &Migration,
     binding: &Binding,
     bound_at: Revision,
-    source: &[Seen],
-    destination: &[Seen],
+    ends: Ends<'_>,
     now: UnixMillis,
 ) -> Progress {
     if let Some(reason) = &migration.paused {
         return Progress::Waits(format!("paused: {reason}"));
     }
     match migration.state {
-        MigrationState::Preparing => prepared(migration, bound_at, destination, now),
-        MigrationState::Draining => drained(migration, binding, bound_at, source, now),
+        MigrationState::Preparing => prepared(migration, bound_at, ends, now),
+        MigrationState::Draining => drained(migration, binding, bound_at, ends.source, now),
         MigrationState::Observing => observed(migration, now),
         ended => Progress::Waits(format!("nothing: it is {}", ended.as_str())),
     }
 }
 
-fn prepared(migration: &Migration, bound_at: Revision, destination: &[Seen], now: UnixMillis) -> Progress {
-    let awaited = match not_ready(migration, bound_at, destination) {
+fn prepared(migration: &Migration, bound_at: Revision, ends: Ends<'_>, now: UnixMillis) -> Progress {
+    let awaited = match not_ready(migration, bound_at, ends) {
         None => return Progress::Switch,
         Some(awaited) => awaited,
     };
@@ -72,13 +82,20 @@ fn prepared(migration: &Migration, bound_at: Revision, destination: &[Seen], now
 }
 
 /// What keeps the destination from serving, if anything does.
-fn not_ready(migration: &Migration, bound_at: Revision, destination: &[Seen]) -> Option<String> {
-    let mut serving = destination.iter().filter(|node| node.is_live && node.in_rotation).peekable();
+fn not_ready(migration: &Migration, bound_at: Revision, ends: Ends<'_>) -> Option<String> {
+    if ends.takes != StampState::Active {
+        return Some(format!("stamp {} is {} and gets no registry", migration.to, ends.takes.as_str()));
+    }
+    let mut serving = ends.destination.iter().filter(|node| node.in_rotation).peekable();
     if serving.peek().is_none() {
         return Some(format!("stamp {} has no node that is ready", migration.to));
     }
     serving.find_map(|node| {
         let name = &node.name;
+        if !node.is_live {
+            // It is out of rotation in a moment, or heard again.
+            return Some(format!("node {name} does not report"));
+        }
         if node.revision < bound_at {
             return Some(format!("node {name} works from revision {}, not yet {bound_at}", node.revision));
         }
@@ -100,7 +117,7 @@ fn drained(
     let began = migration.switched.unwrap_or(migration.began);
     let awaited = source
         .iter()
-        .filter(|node| node.is_live)
+        .filter(|node| node.is_live || node.in_rotation)
         .find_map(|node| not_quiet(migration, binding, bound_at, node, now.since(began)));
     match awaited {
         None => Progress::Drained { left: None },
@@ -120,6 +137,9 @@ fn not_quiet(
     since: Duration,
 ) -> Option<String> {
     let name = &node.name;
+    if !node.is_live {
+        return Some(format!("node {name} does not report"));
+    }
     if node.revision < bound_at {
         return Some(format!("node {name} works from revision {}, not yet {bound_at}", node.revision));
     }
@@ -153,6 +173,10 @@ mod tests {
 
     use super::*;
     use crate::migration::Terms;
+
+    fn ends<'s>(source: &'s [Seen], destination: &'s [Seen]) -> Ends<'s> {
+        Ends { source, destination, takes: StampState::Active }
+    }
 
     const BOUND_AT: Revision = Revision(10);
 
@@ -220,7 +244,7 @@ mod tests {
     fn a_registry_is_bound_to_the_destination_once_all_its_ready_nodes_have_the_binding_and_read_its_storage()
     {
         let (migration, binding) = moving(MigrationState::Preparing);
-        let step = |nodes: &[Seen]| progress(&migration, &binding, BOUND_AT, &[], nodes, at(1));
+        let step = |nodes: &[Seen]| progress(&migration, &binding, BOUND_AT, ends(&[], nodes), at(1));
         waits(&step(&[]), "stamp b has no node that is ready");
         waits(&step(&[node("b1", 9, readable())]), "b1 works from revision 9, not yet 10");
         waits(&step(&[node("b1", 10, None)]), "b1 has not yet tried");
@@ -228,17 +252,29 @@ mod tests {
         let bad = node("b2", 10, Some(report(Some(unreadable), 0, None)));
         waits(&step(&[node("b1", 10, readable()), bad.clone()]), "b2 cannot read the placement: 403");
         assert_eq!(step(&[node("b1", 11, readable())]), Progress::Switch);
-        // Who is not sent anything is not waited for.
-        let gone = Seen { is_live: false, ..bad.clone() };
+        // Who is silent is waited for until it counts as gone, and who is not sent anything is not.
+        let silent = Seen { is_live: false, ..bad.clone() };
+        waits(&step(&[node("b1", 10, readable()), silent.clone()]), "b2 does not report");
+        let gone = Seen { in_rotation: false, ..silent };
         let cordoned = Seen { in_rotation: false, ..bad };
         assert_eq!(step(&[node("b1", 10, readable()), gone.clone(), cordoned]), Progress::Switch);
         waits(&step(&[gone]), "no node that is ready");
     }
 
     #[test]
+    fn a_destination_that_was_cordoned_meanwhile_is_told_and_ends_the_move_in_time() {
+        let (migration, binding) = moving(MigrationState::Preparing);
+        let nodes = [node("b1", 10, readable())];
+        let cordoned = Ends { takes: StampState::Cordoned, ..ends(&[], &nodes) };
+        let step = |now| progress(&migration, &binding, BOUND_AT, cordoned, now);
+        waits(&step(at(1)), "stamp b is cordoned and gets no registry");
+        assert!(matches!(step(at(60)), Progress::Abort(why) if why.contains("cordoned")));
+    }
+
+    #[test]
     fn a_destination_that_does_not_get_ready_in_time_ends_the_move_before_the_switch() {
         let (migration, binding) = moving(MigrationState::Preparing);
-        let step = |now| progress(&migration, &binding, BOUND_AT, &[], &[node("b1", 9, None)], now);
+        let step = |now| progress(&migration, &binding, BOUND_AT, ends(&[], &[node("b1", 9, None)]), now);
         waits(&step(at(59)), "revision 9");
         assert!(matches!(step(at(60)), Progress::Abort(why) if why.contains("after 60 s still: node b1")));
     }
@@ -246,7 +282,7 @@ mod tests {
     #[test]
     fn the_source_is_drained_when_nothing_runs_there_and_nothing_has_begun_for_a_while() {
         let (migration, binding) = moving(MigrationState::Draining);
-        let step = |nodes: &[Seen], now| progress(&migration, &binding, BOUND_AT, nodes, &[], now);
+        let step = |nodes: &[Seen], now| progress(&migration, &binding, BOUND_AT, ends(nodes, &[]), now);
         let busy = node("a1", 10, Some(report(None, 3, Some(60_000))));
         waits(&step(std::slice::from_ref(&busy), at(40)), "a1 has 3 requests running, the oldest for 7 s");
         waits(&step(&[node("a1", 10, Some(report(None, 0, Some(29_999))))], at(40)), "quiet for 29 s of 30");
@@ -259,22 +295,25 @@ mod tests {
             matches!(&left, Progress::Drained { left: Some(why) } if why.contains("3 requests")),
             "{left:?}"
         );
-        // A dead stamp keeps nobody waiting.
-        assert_eq!(step(&[Seen { is_live: false, ..busy }], at(0)), Progress::Drained { left: None });
+        // A dead stamp keeps nobody waiting, once it is known to be dead.
+        let silent = Seen { is_live: false, ..busy };
+        waits(&step(std::slice::from_ref(&silent), at(40)), "a1 does not report");
+        let gone = Seen { in_rotation: false, ..silent };
+        assert_eq!(step(&[gone], at(0)), Progress::Drained { left: None });
     }
 
     #[test]
     fn a_report_of_the_epoch_before_says_nothing_of_this_drain() {
         let (migration, binding) = moving(MigrationState::Draining);
         let old = RegistryReport { epoch: Epoch(1), ..report(None, 5, Some(90_000)) };
-        let step = progress(&migration, &binding, BOUND_AT, &[node("a1", 10, Some(old))], &[], at(3));
+        let step = progress(&migration, &binding, BOUND_AT, ends(&[node("a1", 10, Some(old))], &[]), at(3));
         waits(&step, "quiet for 3 s of 30");
     }
 
     #[test]
     fn a_move_is_final_when_it_has_been_observed_for_long_enough_whatever_a_clock_does() {
         let (migration, binding) = moving(MigrationState::Observing);
-        let step = |now| progress(&migration, &binding, BOUND_AT, &[], &[], now);
+        let step = |now| progress(&migration, &binding, BOUND_AT, ends(&[], &[]), now);
         waits(&step(at(599)), "another 1 s");
         assert_eq!(step(at(600)), Progress::Finish);
         waits(&step(UnixMillis(0)), "another 600 s");
@@ -284,6 +323,9 @@ mod tests {
     fn a_move_that_is_paused_takes_no_step() {
         let (mut migration, binding) = moving(MigrationState::Observing);
         migration.paused = Some("too many errors".into());
-        waits(&progress(&migration, &binding, BOUND_AT, &[], &[], at(9_999)), "paused: too many errors");
+        waits(
+            &progress(&migration, &binding, BOUND_AT, ends(&[], &[]), at(9_999)),
+            "paused: too many errors",
+        );
     }
 }

@@ -44,7 +44,7 @@ pub(super) struct Options {
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 the router could not be asked or failed, 2 wrong command line, 3 a rule is against it (the message
-names the rule and what would be right; nothing was changed).";
+names the rule and what would be right; of several registries the others were moved), or a move that was watched is off.";
 
 /// How to show things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
