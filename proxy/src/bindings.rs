@@ -6,7 +6,7 @@ pub mod router;
 mod table;
 mod work;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use dataproxy_router_api::{Epoch, RegistryName, Revision};
@@ -20,6 +20,8 @@ pub use work::{Flight, Standing, Worked};
 pub struct Bindings {
     table: ArcSwap<Table>,
     revision: watch::Sender<Revision>,
+    /// Held by who replaces the table.
+    turn: Mutex<()>,
 }
 
 /// Why a snapshot is not put in force.
@@ -54,7 +56,7 @@ impl Bindings {
     /// Starts with this table.
     pub fn new(table: Table) -> Self {
         let revision = watch::Sender::new(table.snapshot().revision);
-        Self { table: ArcSwap::from_pointee(table), revision }
+        Self { table: ArcSwap::from_pointee(table), revision, turn: Mutex::default() }
     }
 
     /// The table in force now. A request takes it once and works from that.
@@ -87,6 +89,8 @@ impl Bindings {
     /// # Errors
     /// As [`Bindings::replace`].
     pub fn confirm(&self, mut table: Table) -> Result<(), Refused> {
+        // Of two that come at once, the later one has to follow the earlier one.
+        let _one_at_a_time = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let in_force = self.current();
         follows(&in_force, &table)?;
         table.continues(&in_force);

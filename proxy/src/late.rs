@@ -106,6 +106,7 @@ fn is_elsewhere(refusal: &Refusal) -> bool {
             | Refusal::PlacementUnusable(_)
             | Refusal::StorageDenied
             | Refusal::StorageUnavailable
+            | Refusal::StorageTimeout
     )
 }
 
@@ -133,7 +134,8 @@ impl Late {
         if arrival.is_marked {
             counter!("dataproxy_hop_loops_total").increment(1);
             tracing::warn!(epoch = %arrival.epoch, why = %refusal, "a pull was forwarded here and cannot be served");
-            return Err(if refusal == Refusal::StorageUnavailable { refusal } else { Refusal::HopTwice });
+            let passes = matches!(refusal, Refusal::StorageUnavailable | Refusal::StorageTimeout);
+            return Err(if passes { refusal } else { Refusal::HopTwice });
         }
         account.forwarded();
         mark(&mut parts, account.request_id());

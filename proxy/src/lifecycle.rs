@@ -156,6 +156,11 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// What `source` asks of the node.
+    pub fn standing(&self, source: Source) -> Wish {
+        self.control().wishes.of(source)
+    }
+
     /// Who else but `source` asks for more than to serve.
     pub fn others_ask(&self, source: Source) -> Option<Source> {
         self.control().wishes.others(source)

@@ -289,7 +289,8 @@ impl Puller {
         parts: &request::Parts,
         account: &mut Account,
     ) {
-        let Some(prefetch) = &self.prefetch else { return };
+        // What has moved away is not fetched ahead.
+        let Some(prefetch) = self.prefetch.as_ref().filter(|_| !at.is_late()) else { return };
         let Some((pulling, first)) = prefetch.asked(owned.key(), at.repository()) else { return };
         account.pulls(pulling);
         if let Some(image) = first {

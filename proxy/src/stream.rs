@@ -20,6 +20,8 @@ use crate::pace::Pace;
 use crate::respond::Payload;
 use crate::stand_in::StandIns;
 
+/// Shortest limit of a piece that is sent from its file, in bytes: shorter ones are copied.
+const LEAST_IN_FILE: u64 = 128 << 10;
 /// Longest silence of a body while its client is ready to read. docker waits for ever, so somebody has to give up.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
@@ -97,8 +99,12 @@ impl Delivery {
             Content::Bytes(bytes) => return Poll::Ready(Ok(Some(std::mem::take(bytes)))),
             Content::Blob(reader) => {
                 let Taker { pace, stand_ins } = &self.taker;
-                reader.limit_pieces(pace.as_ref().and_then(|pace| pace.ready_bytes()));
-                reader.poll_piece(cx, stand_ins.as_ref().map_or(0, StandIns::most))
+                let ready_bytes = pace.as_ref().and_then(|pace| pace.ready_bytes());
+                reader.limit_pieces(ready_bytes);
+                // A slow client's piece is short in a file too: what is in the page cache now may not be in a minute.
+                let most = stand_ins.as_ref().map_or(0, StandIns::most);
+                let most = ready_bytes.map_or(most, |bytes| most.min(bytes.max(LEAST_IN_FILE)));
+                reader.poll_piece(cx, most)
             }
         };
         match next {

@@ -246,6 +246,21 @@ fn a_cordoned_node_serves_on_and_stays() {
 }
 
 #[test]
+fn a_signal_after_a_drain_that_was_taken_back_drains_and_a_cordon_takes_no_drain_back() {
+    let setup = setup("lame_duck = \"1h\"\nquiet = \"1h\"\n", 1);
+    let mut running = setup.start();
+    running.signal(Signal::TERM);
+    wait_for(&setup, &running, "lame_duck");
+    assert_eq!(control(&setup, "DELETE", "").1["state"], "ready");
+    running.signal(Signal::TERM);
+    wait_for(&setup, &running, "lame_duck");
+    running.signal(Signal::USR1);
+    // Had it become a cordon, this would drain it and not cut it.
+    running.signal(Signal::TERM);
+    assert_eq!(running.code(), Some(0));
+}
+
+#[test]
 fn a_drain_file_drains_by_being_there() {
     let setup = setup("lame_duck = \"1h\"\nfile = \"evicted\"\n", 64);
     let mut running = setup.start();

@@ -161,13 +161,31 @@ async fn registry(verb: &Registry, read: Show<'_>, change: Change<'_>) -> Result
         Registry::Ls => read.value("/v1/registries", show::registries).await,
         Registry::Show { name } => read.value(&format!("/v1/registries/{name}"), show::facts).await,
         Registry::Bind { name, to, account, container, prefix, anonymous } => {
-            let container = container.clone().unwrap_or_else(|| name.to_string());
-            let body = json!({
-                "home_stamp": to,
-                "placement": {"account": account, "container": container, "prefix": prefix},
-                "pull": if *anonymous { "anonymous" } else { "denied" },
-            });
-            change.ask(Method::PUT, format!("/v1/registries/{name}"), Some(body)).await.map(drop)
+            let path = format!("/v1/registries/{name}");
+            // What is not said of one that is there stays as it is.
+            let mut body = match read.client.get(&path).await {
+                Ok(known) => ["placement", "pull", "delivery", "hosts"]
+                    .into_iter()
+                    .filter(|part| !known[part].is_null())
+                    .map(|part| (part.to_owned(), known[part].clone()))
+                    .collect::<serde_json::Map<String, Value>>()
+                    .into(),
+                Err(ClientError::Refused { rule, .. }) if rule == "registry" => {
+                    json!({"placement": {"container": name}})
+                }
+                Err(error) => return Err(error.into()),
+            };
+            body["home_stamp"] = json!(to);
+            body["placement"]["account"] = json!(account);
+            for (part, said) in [("container", container), ("prefix", prefix)] {
+                if let Some(said) = said {
+                    body["placement"][part] = json!(said);
+                }
+            }
+            if *anonymous {
+                body["pull"] = json!("anonymous");
+            }
+            change.ask(Method::PUT, path, Some(body)).await.map(drop)
         }
         Registry::Remove { name } => {
             change.ask(Method::DELETE, format!("/v1/registries/{name}"), None).await.map(drop)

@@ -76,6 +76,8 @@ impl From<Ending> for Exit {
 pub(super) enum Asked {
     /// To drain.
     Drain(Drain),
+    /// The same once more: to cut what runs, unless the drain was taken back meanwhile.
+    Again(Drain),
     /// To cut what runs.
     Hurry,
     /// To be sent nothing any more.
@@ -84,14 +86,20 @@ pub(super) enum Asked {
 
 impl Asked {
     fn obey(self, life: &Lifecycle) {
-        // Nothing takes a drain back by a signal, so none is too late.
+        let drains = matches!(life.standing(Source::Operator), Wish::Drain(_));
         let asked = match self {
-            Self::Drain(drain) => life.ask(Source::Operator, Wish::Drain(drain)),
-            Self::Cordon => life.ask(Source::Operator, Wish::Cordon),
+            Self::Again(_) if drains => {
+                life.hurry();
+                Ok(())
+            }
             Self::Hurry => {
                 life.hurry();
                 Ok(())
             }
+            Self::Drain(drain) | Self::Again(drain) => life.ask(Source::Operator, Wish::Drain(drain)),
+            // Nothing takes a drain back by a signal.
+            Self::Cordon if drains => Ok(()),
+            Self::Cordon => life.ask(Source::Operator, Wish::Cordon),
         };
         if let Err(too_late) = asked {
             tracing::warn!(%too_late, "a signal asked for what cannot be done any more");
@@ -144,13 +152,16 @@ impl Signals {
 
     /// Resolves with what the next signal asks. Safe to drop at any point.
     pub(super) async fn next(&mut self) -> Asked {
-        let hurries = tokio::select! {
-            _ = self.terminate.recv() => self.asked,
+        tokio::select! {
+            _ = self.terminate.recv() => {}
             // Whoever sits at a terminal has seen enough.
-            _ = self.interrupt.recv() => self.asked || std::io::stdin().is_terminal(),
+            _ = self.interrupt.recv() => if std::io::stdin().is_terminal() { return Asked::Hurry },
             _ = self.user.recv() => return Asked::Cordon,
-        };
-        self.asked = true;
-        if hurries { Asked::Hurry } else { Asked::Drain(self.drain) }
+        }
+        if std::mem::replace(&mut self.asked, true) {
+            Asked::Again(self.drain)
+        } else {
+            Asked::Drain(self.drain)
+        }
     }
 }

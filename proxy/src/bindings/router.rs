@@ -221,9 +221,10 @@ impl RouterFeed {
                 changed = revisions.changed() => if changed.is_err() { return },
                 changed = purged.changed() => if changed.is_err() { return },
             }
+            // Marked as seen before it is read, so that a change between the two is not missed.
+            revisions.mark_unchanged();
             let (table, done, path) =
                 (self.bindings.current(), *purged.borrow_and_update(), self.path.clone());
-            revisions.mark_unchanged();
             let written =
                 tokio::task::spawn_blocking(move || saved::write(&path, table.snapshot(), done)).await;
             match written {

@@ -96,6 +96,11 @@ impl Wishes {
         self
     }
 
+    /// What `source` asks.
+    pub(super) fn of(&self, source: Source) -> Wish {
+        self.0.get(source as usize).copied().unwrap_or_default()
+    }
+
     /// What is asked in sum.
     pub(super) fn strongest(&self) -> Wish {
         self.0.into_iter().fold(Wish::Serve, Wish::stronger)

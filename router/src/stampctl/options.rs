@@ -177,12 +177,12 @@ pub(super) enum Registry {
         /// The storage account that holds its content.
         #[arg(long)]
         account: AccountName,
-        /// The container in it; named like the registry if absent.
+        /// The container in it; as it is if absent, and named like the registry for a new one.
         #[arg(long)]
         container: Option<String>,
-        /// What the names of its objects begin with.
-        #[arg(long, default_value = "")]
-        prefix: String,
+        /// What the names of its objects begin with; as it is if absent.
+        #[arg(long)]
+        prefix: Option<String>,
         /// Let anybody pull without a token.
         #[arg(long)]
         anonymous: bool,
