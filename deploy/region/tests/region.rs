@@ -42,7 +42,7 @@ fn free_offset(first: u16) -> u16 {
     let free = |offset: &u16| {
         ADDRESSES
             .iter()
-            .flat_map(|ip| [(*ip, 5000 + offset), (*ip, 9100 + offset)])
+            .flat_map(|ip| [5000, 9100, 7000, 5353].map(|port| (*ip, port + offset)))
             .all(|at| TcpListener::bind(at).is_ok())
     };
     (start..start + 4000).step_by(7).find(free).expect("free ports")
@@ -80,7 +80,7 @@ impl Region {
         Pid::from_child(&self.child)
     }
 
-    /// The processes of the nodes, by name.
+    /// The processes of the router and the nodes, by name.
     fn nodes(&self) -> BTreeMap<String, Pid> {
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());
         let children = fs::read_to_string(children).expect("children of the region");
@@ -163,7 +163,10 @@ fn a_region_serves_restarts_imports_and_ends() {
 
     // A node that is killed is named, started again, and the pulls go on meanwhile.
     let nodes = region.nodes();
-    assert_eq!(nodes.keys().map(String::as_str).collect::<Vec<_>>(), ["a1", "a2", "b1", "b2", "front"]);
+    assert_eq!(
+        nodes.keys().map(String::as_str).collect::<Vec<_>>(),
+        ["a1", "a2", "b1", "b2", "front", "router"]
+    );
     kill_process(nodes["a1"], Signal::KILL).expect("killed");
     let said = region.says("node a1");
     let pid = nodes["a1"].as_raw_nonzero();
@@ -204,7 +207,7 @@ fn nodes_end_when_their_region_is_killed() {
     let dir = tempfile::tempdir().expect("a folder");
     let mut region = Region::start(dir.path(), 30_000);
     let nodes = region.nodes();
-    assert_eq!(nodes.len(), 5);
+    assert_eq!(nodes.len(), 6, "the router and five nodes");
     region.child.kill().expect("killed");
     region.child.wait().expect("gone");
     for (name, pid) in nodes {
