@@ -69,5 +69,5 @@ fn write_trials(text: &mut String, data: &Data, topology: &Topology, options: &R
     if options.azurite {
         writeln!(text, "storage accounts: azurite, which keeps them in {}", data.azurite().display())?;
     }
-    write!(text, "logs: {root}/logs    Ctrl-C ends all of it")
+    write!(text, "\nlogs: {root}/logs    Ctrl-C ends all of it")
 }
