@@ -6,6 +6,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod history;
+mod proxy;
+mod slow;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,22 +21,19 @@ use dataproxy_router::control::{Control, ControlError};
 use dataproxy_router::fleet::Fleet;
 use dataproxy_router::leader::{Candidate, Term};
 use dataproxy_router::migration::{Terms, UnixMillis};
-use dataproxy_router::publish::Next;
 use dataproxy_router::reconcile::reconcile;
+use dataproxy_router::store::Store;
 use dataproxy_router::store::memory::{Fault, MemoryStore};
-use dataproxy_router::store::{
-    Changes, Commit, Entry, Key, KeyChange, Lease, LeaseId, Listing, Outcome, Store, StoreError, Watch,
-};
-use dataproxy_router_api::{
-    Binding, Change, Delivery, Epoch, Incarnation, Intent, Node, NodeReport, NodeState, Placement,
-    PullPolicy, Reach, RegistryReport, Revision, Role, ServingState, Snapshot,
-};
+use dataproxy_router_api::{Delivery, Epoch, NodeState, Placement, PullPolicy};
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+
+use history::History;
+use proxy::Proxy;
+use slow::Slow;
 
 const STAMPS: [&str; 3] = ["a", "b", "c"];
 const REGISTRIES: [&str; 3] = ["contoso", "fabrikam", "tailspin"];
@@ -50,78 +51,6 @@ fn wall() -> UnixMillis {
 
 thread_local! {
     static BEGAN: Instant = Instant::now();
-}
-
-/// A way to the store on which everything takes its time: what is decided on it is decided from what was, and a leader
-/// may find that its time has passed between a decision and its commit.
-#[derive(Debug)]
-struct Slow {
-    store: Arc<MemoryStore>,
-    random: Arc<Mutex<StdRng>>,
-}
-
-impl Slow {
-    fn delay(random: &Mutex<StdRng>) -> Duration {
-        let mut random = random.lock().unwrap();
-        let most = if random.random_range(0..40) == 0 { 9_000 } else { 600 };
-        Duration::from_millis(random.random_range(0..most))
-    }
-
-    async fn pause(&self) {
-        sleep(Self::delay(&self.random)).await;
-    }
-}
-
-impl Store for Slow {
-    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, StoreError>> {
-        Box::pin(async move {
-            self.pause().await;
-            self.store.get(key).await
-        })
-    }
-
-    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Listing, StoreError>> {
-        Box::pin(async move {
-            self.pause().await;
-            self.store.list(prefix).await
-        })
-    }
-
-    fn commit<'a>(&'a self, commit: &'a Commit) -> BoxFuture<'a, Result<Outcome, StoreError>> {
-        Box::pin(async move {
-            self.pause().await;
-            let outcome = self.store.commit(commit).await;
-            self.pause().await;
-            outcome
-        })
-    }
-
-    fn watch(&self, prefix: &str, after: Revision) -> Watch {
-        let random = Arc::clone(&self.random);
-        let delayed = self.store.watch(prefix, after).then(move |batch| {
-            let delay = Self::delay(&random);
-            async move {
-                sleep(delay).await;
-                batch
-            }
-        });
-        Box::pin(delayed)
-    }
-
-    fn grant(&self, ttl: Duration) -> BoxFuture<'_, Result<Lease, StoreError>> {
-        self.store.grant(ttl)
-    }
-
-    fn keep_alive(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
-        Box::pin(async move {
-            self.pause().await;
-            self.store.keep_alive(lease).await
-        })
-    }
-
-    fn revoke(&self, lease: LeaseId) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.store.revoke(lease)
-    }
 }
 
 /// A router that runs, as others meet it.
@@ -153,155 +82,6 @@ impl Router {
 impl Drop for Router {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-/// A node as routers see it: it follows one of them, reports to all, and never goes back.
-struct Proxy {
-    stamp: &'static str,
-    node: Node,
-    incarnation: u64,
-    sequence: u64,
-    held: Option<Snapshot>,
-    is_alive: bool,
-    reads_storage: bool,
-    running: BTreeMap<String, u64>,
-}
-
-impl Proxy {
-    fn new(stamp: &'static str, number: u8) -> Self {
-        let at = |port: u16| std::net::SocketAddr::from(([127, 0, stamp.as_bytes()[0], number], port));
-        let node = Node::new(format!("{stamp}{number}").parse().unwrap(), at(5000), at(9100), Role::All);
-        Self {
-            stamp,
-            node,
-            incarnation: 1,
-            sequence: 0,
-            held: None,
-            is_alive: true,
-            reads_storage: true,
-            running: BTreeMap::new(),
-        }
-    }
-
-    /// Takes what a router tells. What goes back is refused, as a node refuses it.
-    fn learn(&mut self, router: &Router) {
-        let told = match &self.held {
-            None => Next::Whole,
-            Some(held) => router.control.publisher().after(held.revision),
-        };
-        let next = match told {
-            Next::Nothing => return,
-            Next::Whole => router.control.state().snapshot(),
-            Next::Changes(changes, _) => {
-                let Some(held) = &self.held else { return };
-                changes.iter().fold(held.clone(), |held, text| {
-                    let text = std::str::from_utf8(text).unwrap();
-                    let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
-                    serde_json::from_str::<Change>(data).unwrap().apply(&held).unwrap()
-                })
-            }
-        };
-        let goes_back = |held: &Snapshot| {
-            next.revision < held.revision
-                || next.bindings.iter().any(|binding| {
-                    held.binding(&binding.registry).is_some_and(|known| known.epoch > binding.epoch)
-                })
-        };
-        if !self.held.as_ref().is_some_and(goes_back) {
-            self.obey(&next);
-            self.held = Some(next);
-        }
-    }
-
-    /// Drains when it is asked to, and starts again as another process once that is done.
-    fn obey(&mut self, next: &Snapshot) {
-        let nodes = next.stamps.iter().flat_map(|stamp| &stamp.nodes);
-        let asked = nodes.filter(|node| node.name == self.node.name).map(|node| node.intent).next();
-        if let Some(Intent::Drain { incarnation, .. }) = asked
-            && incarnation == Incarnation(self.incarnation)
-        {
-            self.node.state = NodeState::Draining;
-        }
-    }
-
-    fn restart(&mut self) {
-        (self.is_alive, self.node.state, self.sequence) = (true, NodeState::Ready, 0);
-        self.incarnation += 1;
-        self.running.clear();
-    }
-
-    fn report(&mut self) -> Option<NodeReport> {
-        let held = self.held.as_ref()?;
-        self.sequence += 1;
-        let stamp = self.stamp.parse().unwrap();
-        let of = |binding: &Binding| {
-            let serving = ServingState::of(binding, &stamp);
-            let in_flight = self.running.get(binding.registry.as_str()).copied().unwrap_or(0);
-            let why = Reach::Unreadable { why: "403".into() };
-            RegistryReport {
-                registry: binding.registry.clone(),
-                epoch: binding.epoch,
-                serving,
-                in_flight,
-                oldest_seconds: 1,
-                begun: 0,
-                quiet_ms: Some(60_000),
-                reach: Some(if self.reads_storage { Reach::Readable } else { why }),
-            }
-        };
-        Some(NodeReport {
-            region: held.region.clone(),
-            stamp: stamp.clone(),
-            node: self.node.clone(),
-            incarnation: Incarnation(self.incarnation),
-            version: "0.1.0".into(),
-            sequence: self.sequence,
-            revision: held.revision,
-            in_flight: self.running.values().sum(),
-            registries: held.bindings.iter().map(of).collect(),
-        })
-    }
-}
-
-/// What the store was told, commit by commit: the one truth that is judged.
-#[derive(Default)]
-struct History {
-    epochs: BTreeMap<String, u64>,
-    moves: BTreeMap<String, String>,
-}
-
-impl History {
-    fn take(&mut self, changes: Changes, seed: u64) {
-        for change in changes.changes {
-            let KeyChange::Put(entry) = change else { continue };
-            let value: serde_json::Value = serde_json::from_slice(&entry.value).unwrap_or_default();
-            if let Some(registry) = entry.key.as_str().strip_prefix("registries/") {
-                let epoch = value["epoch"].as_u64().unwrap();
-                // What is first seen may have come by changes that a compaction took away.
-                let before = self.epochs.insert(registry.to_owned(), epoch).unwrap_or(epoch);
-                assert!(
-                    before <= epoch && epoch <= before + 1,
-                    "seed {seed}: {registry} went from epoch {before} to {epoch} at revision {}",
-                    entry.version
-                );
-            }
-            if let Some(id) = entry.key.as_str().strip_prefix("migrations/") {
-                let registry = value["registry"].as_str().unwrap().to_owned();
-                let ended = matches!(value["state"].as_str(), Some("done" | "aborted" | "rolled_back"));
-                match self.moves.get(&registry) {
-                    // The commit that rolls a move back writes its end and the move back at once, in any order.
-                    Some(running)
-                        if running != id && !ended && value["takes_back"].as_str() != Some(running) =>
-                    {
-                        panic!("seed {seed}: {registry} moves by {running} and {id} at once");
-                    }
-                    Some(running) if running == id && ended => drop(self.moves.remove(&registry)),
-                    _ if !ended => drop(self.moves.insert(registry, id.to_owned())),
-                    _ => {}
-                }
-            }
-        }
     }
 }
 
