@@ -1,0 +1,8 @@
+//! From what nodes measured to a plan.
+//!
+//! Pure functions over data: no clock, no I/O, no runtime, and the same answer for the same input. Who calls them
+//! gathers the [`Fleet`], keeps the plan and carries it out.
+
+mod fleet;
+
+pub use fleet::{Account, Bin, Fleet, LastMove, Node, Pool, Registry, Share, Stamp, StampKind, Window};
