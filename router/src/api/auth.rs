@@ -40,7 +40,7 @@ impl Role {
         }
     }
 
-    fn may(self, needed: Self) -> bool {
+    pub(super) fn may(self, needed: Self) -> bool {
         match (self, needed) {
             (Self::Admin, _) | (Self::Node, Self::Node) => true,
             (Self::Operator, needed) => matches!(needed, Self::Viewer | Self::Operator),

@@ -116,7 +116,7 @@ pub(super) struct MoveBody {
 /// version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct TermsBody {
+pub(super) struct TermsBody {
     prepare_seconds: Option<u64>,
     quiet_seconds: Option<u64>,
     drain_seconds: Option<u64>,
@@ -166,6 +166,9 @@ pub(super) async fn purge(
     change(&context, &access, Role::Operator, manner, command).await
 }
 
+/// What can be asked of a move.
+pub(super) const VERBS: [&str; 5] = ["pause", "resume", "abort", "rollback", "finish"];
+
 pub(super) async fn steer(
     State(context): State<Context>,
     access: Access,
@@ -181,9 +184,7 @@ pub(super) async fn steer(
         other => {
             return Err(Failed::not_found(
                 "verb",
-                format!(
-                    "{other:?} is nothing that a migration does; pause, resume, abort, rollback and finish are"
-                ),
+                format!("{other:?} is nothing that a migration does; {} are", VERBS.join(", ")),
             ));
         }
     };

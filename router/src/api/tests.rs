@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+
+mod openapi;
+mod schema;
 use crate::leader::{Candidate, Standing, Term};
 use crate::reconcile::reconcile;
 use crate::store::memory::MemoryStore;
@@ -28,6 +31,8 @@ fn clock() -> UnixMillis {
 struct Api {
     context: Context,
     token: Option<String>,
+    /// The API's own.
+    description: Value,
     _candidate: Candidate,
 }
 
@@ -43,10 +48,12 @@ impl Api {
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
         let context = Context { control, fleet, tokens, lead, clock, store: "memory".into() };
-        Self { context, token: None, _candidate: candidate }
+        let description = openapi::document(&context).await;
+        Self { context, token: None, description, _candidate: candidate }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let described = method.clone();
         let mut request = Request::builder().method(method).uri(path).header("dataproxy-actor", "ada");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -61,7 +68,10 @@ impl Api {
         let response = router(self.context.clone()).oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        let answer = (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null));
+        // Whatever a test asks for: the answer is what the API's description says.
+        openapi::is_described(&self.description, &described, path, &answer);
+        answer
     }
 
     async fn done(&self, method: Method, path: &str, body: Value) -> Value {
