@@ -91,7 +91,7 @@ pub fn restore(config: &Config, path: &Path) -> Result<usize, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = open(&config.store).await?;
-        Ok(backup::restore(store.as_ref(), &backup).await?)
+        Ok(backup::restore(store.as_ref(), &backup, wall_clock()).await?)
     })
 }
 

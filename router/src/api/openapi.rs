@@ -6,6 +6,7 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 use super::auth::Role;
+use super::changes;
 use super::routes::{Gives, Operation, operations};
 
 /// The schemas of what is taken and given, each with an example.
@@ -51,7 +52,7 @@ fn described(operation: &Operation) -> Value {
     let words: Vec<&str> = std::iter::once(method.as_str())
         .chain(path.split(['/', '{', '}', '.']).filter(|word| !word.is_empty()))
         .collect();
-    let mut parameters: Vec<Value> = named.iter().map(|name| in_path(name)).collect();
+    let mut parameters: Vec<Value> = named.iter().map(|name| in_path(path, name)).collect();
     parameters.extend(query.iter().map(|name| in_query(name)));
     let roles: Vec<&str> = needs.iter().copied().map(Role::as_str).collect();
     let content = match gives {
@@ -96,10 +97,11 @@ fn named(path: &str) -> Vec<&str> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect()
 }
 
-fn in_path(name: &str) -> Value {
+fn in_path(path: &str, name: &str) -> Value {
     let schema = match name {
         "name" => reference("Name"),
-        "verb" => json!({"type": "string", "enum": super::changes::VERBS}),
+        "verb" if path.contains("/restart/") => json!({"type": "string", "enum": changes::RESTART_VERBS}),
+        "verb" => json!({"type": "string", "enum": changes::VERBS}),
         _ => json!({"type": "string"}),
     };
     json!({"name": name, "in": "path", "required": true, "schema": schema})
@@ -111,6 +113,7 @@ fn in_query(name: &str) -> Value {
         "dry_run" => (json!({"type": "boolean", "default": false}), "Only say what would be done."),
         "if_epoch" => (json!({"type": "integer"}), "The epoch of the registry that the caller has seen."),
         "after" => (json!({"type": "integer"}), "The revision at hand; everything is told if absent."),
+        "history" => (json!({"type": "integer"}), "The history that `after` is of; the first if absent."),
         _ => (json!({"type": "integer"}), "Any time of the day, in milliseconds since 1970 (UTC)."),
     };
     json!({"name": name, "in": "query", "description": text, "schema": schema})

@@ -81,7 +81,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/v1/status", "The router itself.", &[Viewer], One("Status"), reads::status),
         get("/v1/snapshot", "Everything that nodes are told.", FOLLOWERS, One("Snapshot"), reads::snapshot),
         Operation {
-            query: &["after"],
+            query: &["after", "history"],
             ..get(
                 "/v1/watch",
                 "The same as events: `snapshot` or each `change`.",
@@ -104,6 +104,29 @@ pub(super) fn operations() -> Vec<Operation> {
             &[Admin],
             Some("StampBody"),
             changes::put_stamp,
+        ),
+        get(
+            "/v1/stamps/{name}/restart",
+            "The last restart of a stamp.",
+            &[Viewer],
+            One("RestartView"),
+            reads::restart,
+        ),
+        change(
+            POST,
+            "/v1/stamps/{name}/restart",
+            "Restarts a stamp, node after node, under its traffic.",
+            &[Operator],
+            Some("RestartBody"),
+            changes::restart_stamp,
+        ),
+        change(
+            POST,
+            "/v1/stamps/{name}/restart/{verb}",
+            "Pauses, resumes or aborts the restart of a stamp.",
+            &[Operator],
+            None,
+            changes::steer_restart,
         ),
         get("/v1/registries", "The registries.", &[Viewer], List("RegistryView"), reads::registries),
         get("/v1/registries/{name}", "A registry.", &[Viewer], One("RegistryView"), reads::registry),

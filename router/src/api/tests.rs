@@ -4,8 +4,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use dataproxy_router_api::{
-    Change, Incarnation, Node, NodeReport, Reach, RegistryReport, Revision, Role as Duty, ServingState,
-    Snapshot,
+    Change, History, Incarnation, Node, NodeReport, Reach, RegistryReport, Revision, Role as Duty,
+    ServingState, Snapshot,
 };
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
@@ -146,6 +146,7 @@ fn report(
         incarnation: Incarnation(7),
         version: "0.1.0".into(),
         sequence,
+        history: History::default(),
         revision,
         in_flight: 0,
         registries,
@@ -227,6 +228,80 @@ async fn a_registry_is_moved_step_by_step_as_its_nodes_report() {
         audit["lines"].as_array().unwrap().iter().map(|line| line["done"].as_str().unwrap()).collect();
     assert!(done.contains(&"switched registry contoso to b, epoch 2"), "{done:?}");
     assert_eq!(audit["broken"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_works_from_another_history_acknowledges_nothing() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let tell = async |history: u64, sequence: u64| {
+        let mut said = report("a", 1, sequence, Revision(1_000), Vec::new());
+        said.history = History(history);
+        api.done(Method::POST, "/v1/nodes/a-1/report", serde_json::to_value(said).unwrap()).await
+    };
+    let answer = tell(9, 1).await;
+    assert_eq!(answer.get("history"), None, "the store was never restored");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(api.get("/v1/nodes/a-1").await["serves_revision"], 0);
+    tell(0, 2).await;
+    assert_eq!(api.get("/v1/nodes/a-1").await["serves_revision"], 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stamp_is_restarted_node_by_node_as_its_nodes_report() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let tell = async |name: &str, process: u64, sequence: u64, state: dataproxy_router_api::NodeState| {
+        let number = name.as_bytes()[2] - b'0';
+        let mut said = report("a", number, sequence, api.context.control.state().revision(), Vec::new());
+        (said.node.name, said.node.state) = (name.parse().unwrap(), state);
+        said.incarnation = Incarnation(process);
+        let path = format!("/v1/nodes/{name}/report");
+        api.done(Method::POST, &path, serde_json::to_value(said).unwrap()).await;
+    };
+    use dataproxy_router_api::NodeState::{Draining, Ready};
+    let mut sequence = 1;
+    let names = ["a-1", "a-2"];
+    for name in names {
+        tell(name, 1, sequence, Ready).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let path = "/v1/stamps/a/restart";
+    let tried = api.done(Method::POST, &format!("{path}?dry_run=true"), json!({"max_unavailable": 1})).await;
+    assert!(tried["steps"][0].as_str().unwrap().starts_with("a-1: drains within 1800 s"), "{tried}");
+    assert_eq!(api.send(Method::GET, path, None).await.0, StatusCode::NOT_FOUND);
+    api.done(Method::POST, path, json!({"settle_seconds": 4})).await;
+    let (mut processes, mut drained) = ([1, 1], Vec::new());
+    for _ in 0..200 {
+        sequence += 1;
+        let mut out = 0;
+        for (name, process) in names.iter().zip(&mut processes) {
+            let known = api.get(&format!("/v1/nodes/{name}")).await;
+            out += usize::from(known["in_rotation"] == false);
+            // A node does as it is asked, and its supervisor starts it again.
+            let asked = known["node"]["intent"]["do"] == "drain" && known["incarnation"] == *process;
+            match (asked, &known["node"]["state"]) {
+                (true, state) if *state == "draining" => {
+                    drained.push(*name);
+                    *process += 1;
+                    tell(name, *process, sequence, Ready).await;
+                }
+                (true, _) => tell(name, *process, sequence, Draining).await,
+                (false, _) => tell(name, *process, sequence, Ready).await,
+            }
+        }
+        assert!(out <= 1, "{out} nodes are out");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if api.get(path).await["state"] == "done" {
+            break;
+        }
+    }
+    let shown = api.get(path).await;
+    assert_eq!((&shown["state"], drained), (&json!("done"), names.to_vec()), "{shown}");
+    let again = api.send(Method::POST, &format!("{path}/resume"), None).await;
+    api.refused(&again, StatusCode::CONFLICT, "restart-state", "begin another");
+    let flown = api.send(Method::POST, &format!("{path}/fly"), None).await;
+    api.refused(&flown, StatusCode::NOT_FOUND, "verb", "pause, resume, abort are");
 }
 
 #[tokio::test(start_paused = true)]

@@ -86,6 +86,10 @@ const TYPES: &[(&str, Check)] = &[
     ("Terms", is_of::<Terms>),
     ("TermsBody", is_taken_as::<changes::TermsBody>),
     ("Entry", is_of::<Entry>),
+    ("RestartTerms", is_of::<crate::restart::RestartTerms>),
+    ("RestartBody", is_taken_as::<changes::RestartBody>),
+    ("NodeTurn", is_of::<crate::restart::NodeTurn>),
+    ("RestartView", is_of::<view::RestartView>),
     ("EndView", is_of::<view::EndView>),
     ("MigrationView", is_of::<view::MigrationView>),
     ("NodeView", is_of::<view::NodeView>),
@@ -166,6 +170,12 @@ async fn every_operation_is_described_and_answers_as_its_description_says() {
     api.set_up().await;
     let mut sequence = 0;
     api.until(&mut sequence, |_| Vec::new(), "/v1/nodes", |nodes| nodes.as_array().unwrap().len() == 2).await;
+    // Stamp a has a second node, so that it can be restarted; the move begins after that.
+    let mut second = report("a", 3, 1, Revision(0), Vec::new());
+    second.node.name = "a-2".parse().unwrap();
+    api.done(Method::POST, "/v1/nodes/a-2/report", serde_json::to_value(second).unwrap()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    api.done(Method::POST, "/v1/stamps/a/restart", json!({})).await;
     api.done(Method::POST, "/v1/registries/contoso/move", json!({"to": "b"})).await;
     let node = report("a", 1, sequence + 1, Revision(0), Vec::new());
     for operation in operations() {
