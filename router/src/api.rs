@@ -13,6 +13,7 @@ mod reads;
 mod routes;
 mod serve;
 mod stream;
+mod tls;
 
 use std::sync::Arc;
 
@@ -24,8 +25,9 @@ use crate::migration::UnixMillis;
 use crate::reconcile::Lead;
 
 pub use answer::{Changed, ErrorBody};
-pub use auth::{Role, TokenError, Tokens};
+pub use auth::{Only, Role, TokenError, Tokens};
 pub use serve::{ServeError, serve};
+pub use tls::{Certificate, TlsError};
 
 /// What handlers work with.
 #[derive(Clone, Debug)]

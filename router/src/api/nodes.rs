@@ -30,6 +30,7 @@ pub(super) async fn report(
     }
     let point = {
         let state = context.control.state();
+        access.reports_for(&report, state.node(&name).map(|record| &record.value.stamp))?;
         let occasion = Occasion { actor: String::new(), reason: String::new(), now: (context.clock)() };
         let command = Command::Reported(Box::new(report.clone()));
         decide(&state, &command, &occasion).map_err(|refusal| Failed::from(ControlError::from(refusal)))?;

@@ -508,3 +508,57 @@ async fn each_role_reaches_what_is_its_own() {
         (&json!("admin"), &json!("room"))
     );
 }
+
+#[tokio::test]
+async fn a_nodes_token_reports_for_its_own_stamp_and_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tokens = Tokens::default();
+    let only = |stamp: Option<&str>, node: Option<&str>| Only {
+        stamp: stamp.map(|name| name.parse().unwrap()),
+        node: node.map(|name| name.parse().unwrap()),
+    };
+    for (name, role, only) in [
+        ("admin", Role::Admin, Only::default()),
+        ("any", Role::Node, Only::default()),
+        ("of-a", Role::Node, only(Some("a"), None)),
+        ("of-a-1", Role::Node, only(Some("a"), Some("a-1"))),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{name}-0123456789abcdef")).unwrap();
+        tokens.add_for(name, role, only, path).unwrap();
+    }
+    let mut api = Api::new(tokens).await;
+    api.token = Some("admin-0123456789abcdef".into());
+    api.set_up().await;
+    let tell = async |api: &Api, node: &str, stamp: &str, port: u8| {
+        let mut said = report(stamp, port, 1, Revision(0), Vec::new());
+        said.node.name = node.parse().unwrap();
+        let path = format!("/v1/nodes/{node}/report");
+        api.send(Method::POST, &path, Some(serde_json::to_value(said).unwrap())).await
+    };
+    api.token = Some("any-0123456789abcdef".into());
+    assert_eq!(tell(&api, "b-1", "b", 2).await.0, StatusCode::OK);
+    assert!(
+        api.context
+            .control
+            .wait_for(tokio::time::Instant::now() + Duration::from_secs(10), |state| state.nodes().count()
+                == 1)
+            .await
+    );
+    for (token, node, stamp, words) in [
+        ("of-a", "a-1", "a", None),
+        ("of-a", "a-2", "a", None),
+        ("of-a", "b-9", "b", Some("is for nodes of stamp a, and the report is of stamp b")),
+        ("of-a", "b-1", "a", Some("is for nodes of stamp a, and node b-1 is of stamp b")),
+        ("of-a-1", "a-1", "a", None),
+        ("of-a-1", "a-2", "a", Some("is for node a-1, and the report is of node a-2")),
+    ] {
+        api.token = Some(format!("{token}-0123456789abcdef"));
+        let port = 3 + node.as_bytes()[2] - b'0';
+        let answer = tell(&api, node, stamp, port).await;
+        match words {
+            None => assert_eq!(answer.0, StatusCode::OK, "{token} {node}: {}", answer.1),
+            Some(words) => api.refused(&answer, StatusCode::FORBIDDEN, "token-node", words),
+        }
+    }
+}

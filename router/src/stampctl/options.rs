@@ -24,7 +24,7 @@ pub(super) struct Options {
     #[arg(long, global = true, env = "STAMPCTL_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// File with the certificates of the authorities to believe, in PEM, instead of the system's.
-    #[arg(long, global = true, env = "STAMPCTL_CA_FILE", value_name = "FILE")]
+    #[arg(long = "ca", alias = "ca-file", global = true, env = "STAMPCTL_CA_FILE", value_name = "FILE")]
     pub(super) ca_file: Option<PathBuf>,
     /// How to show things.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
