@@ -172,27 +172,25 @@ impl Meter {
         wall.as_secs() / self.bin.as_secs()
     }
 
-    /// Takes a reading, made after all before; gives the bins that have ended by it.
-    pub fn take(&mut self, reading: Reading) -> Vec<Measured> {
+    /// Takes a reading, made after all before; gives the bin that has ended by it.
+    pub fn take(&mut self, reading: Reading) -> Option<Measured> {
         let number = self.number(reading.times.wall);
         let Some((before, mut open)) = self.last.take() else {
             self.last = Some((reading, Open::new(number, &reading)));
-            return Vec::new();
+            return None;
         };
-        let mut ended = Vec::new();
         let lost = self.lost(&before, &open, &reading, number);
         if let Some(why) = lost {
             open.suspect(why);
             if number == open.number && why != Suspicion::ClockStep {
                 self.last = Some((reading, open));
-                return ended;
+                return None;
             }
-            // The same number again, if only the clock was set within a bin: the router puts the parts together.
+            // The same number again, if the clock was set within a bin: the router puts the parts together.
             let mut next = Open::new(number, &reading);
             next.suspect(why);
-            ended.push(open.end());
             self.last = Some((reading, next));
-            return ended;
+            return Some(open.end());
         }
         let whole = reading.times.running.saturating_sub(before.times.running).as_secs_f64();
         let busy = (reading.counters.busy - before.counters.busy).as_secs_f64();
@@ -208,7 +206,7 @@ impl Meter {
         if number == open.number {
             add(&mut open, 1.0);
             self.last = Some((reading, open));
-            return ended;
+            return None;
         }
         let edge = Duration::from_secs(number.saturating_mul(self.bin.as_secs()));
         let (to, from) = (edge.saturating_sub(before.times.wall), reading.times.wall.saturating_sub(edge));
@@ -217,9 +215,8 @@ impl Meter {
         let mut next = Open::new(number, &reading);
         add(&mut open, part);
         add(&mut next, 1.0 - part);
-        ended.push(open.end());
         self.last = Some((reading, next));
-        ended
+        Some(open.end())
     }
 
     /// Why the time since `before` counts as not observed, if so.

@@ -84,6 +84,8 @@ fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
         revision: Revision(1),
         in_flight: 0,
         registries: Vec::new(),
+        time_ms: None,
+        bins: Vec::new(),
     }
 }
 
