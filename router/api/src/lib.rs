@@ -9,6 +9,7 @@
 mod binding;
 mod change;
 mod host;
+mod minute;
 mod name;
 mod node;
 mod placement;
@@ -21,6 +22,7 @@ mod stamp;
 pub use binding::{Binding, Delivery, Epoch, Phase, PullPolicy};
 pub use change::{Change, OtherBase};
 pub use host::{HostError, RegistryHost};
+pub use minute::{NodeBin, RegistryBin, Used};
 pub use name::{AccountName, NameError, NodeName, RegionName, RegistryName, StampName};
 pub use node::{Incarnation, Intent, Node, NodeState, Role};
 pub use placement::{Location, Placement, Prefix, PrefixError};

@@ -38,5 +38,5 @@ pub(super) async fn report(
     };
     context.fleet.hear(report, Instant::now());
     let again_ms = u64::try_from(REPORT_EVERY.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(ReportAnswer { history: point.history, revision: point.revision, again_ms }))
+    Ok(Json(ReportAnswer { history: point.history, revision: point.revision, again_ms, bins: None }))
 }

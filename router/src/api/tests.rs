@@ -150,6 +150,8 @@ fn report(
         revision,
         in_flight: 0,
         registries,
+        time_ms: None,
+        bins: Vec::new(),
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
         revision: Revision(1),
         in_flight: 0,
         registries: Vec::new(),
+        time_ms: None,
+        bins: Vec::new(),
     }
 }
 

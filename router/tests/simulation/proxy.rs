@@ -115,6 +115,8 @@ impl Proxy {
             revision: held.revision,
             in_flight: self.running.values().sum(),
             registries: held.bindings.iter().map(of).collect(),
+            time_ms: None,
+            bins: Vec::new(),
         })
     }
 }
