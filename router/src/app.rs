@@ -19,7 +19,7 @@ use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
 use crate::migration::UnixMillis;
 use crate::naming;
-use crate::reconcile::reconcile;
+use crate::reconcile::{Unmeasured, reconcile};
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
 use crate::store::{Store, StoreError};
@@ -133,7 +133,13 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.spawn(async move { following.follow().await });
     let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
     let lead = candidate.standing();
-    parts.spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), wall_clock));
+    parts.spawn(reconcile(
+        Arc::clone(&control),
+        Arc::clone(&fleet),
+        Arc::new(Unmeasured),
+        lead.clone(),
+        wall_clock,
+    ));
     if let Some((settings, server)) = config.dns.clone().zip(dns) {
         parts.spawn(naming::name(Arc::clone(&control), settings, server));
     }

@@ -119,7 +119,7 @@ pub enum PhaseState {
 }
 
 /// A phase: registries that are moved one after the other, then watched together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionPhase {
     /// What it is, as `idle tail`.
     pub name: String,
@@ -153,7 +153,7 @@ pub struct Approval {
 }
 
 /// A plan on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Execution {
     /// The plan's id.
     pub id: String,

@@ -39,7 +39,13 @@ impl Api {
         let fleet = Arc::<Fleet>::default();
         let candidate = Candidate::stand(Arc::clone(control.store()), "one".into(), Term::default());
         let mut lead = candidate.standing();
-        tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), clock));
+        tokio::spawn(reconcile(
+            Arc::clone(&control),
+            Arc::clone(&fleet),
+            Arc::new(crate::reconcile::Unmeasured),
+            lead.clone(),
+            clock,
+        ));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
         let context = Context { control, fleet, tokens, lead, clock, store: "memory".into() };

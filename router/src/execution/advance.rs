@@ -11,6 +11,8 @@ use crate::migration::{Migration, MigrationState, UnixMillis};
 pub trait Sight {
     /// A migration.
     fn migration(&self, id: &str) -> Option<&Migration>;
+    /// The last move of a registry, ended or not.
+    fn last_move(&self, registry: &RegistryName) -> Option<&Migration>;
     /// Where a registry is bound, and its epoch.
     fn bound(&self, registry: &RegistryName) -> Option<(&StampName, Epoch)>;
     /// A move of this registry, or another that is between two stamps and touches one of these: its id. One at a time
@@ -153,34 +155,43 @@ fn observed(
     }
 }
 
-/// The next registry to be taken back, the last one that moved first.
+/// The next registry to be taken back, the last one that moved first. It goes by where registries are: somebody may
+/// have moved them meanwhile.
 fn back(execution: &Execution, sight: &dyn Sight) -> Advance {
     let from = execution.back_to.unwrap_or(0);
-    let moves = execution.phases.iter().skip(from).flat_map(|phase| &phase.moves).rev();
-    for planned in moves {
-        let Some(migration) = planned.migration.as_deref().and_then(|id| sight.migration(id)) else {
-            continue;
-        };
-        match planned.taken_back_by.as_deref() {
-            None => match migration.state {
-                MigrationState::Aborted | MigrationState::RolledBack => {}
-                _ => return Advance::TakeBack(planned.registry.clone()),
-            },
-            Some(id) => match sight.migration(id) {
-                Some(back) if back.state == MigrationState::Aborted => {
-                    return Advance::Pause(format!(
-                        "registry {} could not be taken back to {}: see migration {id}",
-                        planned.registry, planned.from
-                    ));
-                }
-                Some(back) if back.switched.is_none() => {
-                    return Advance::Waits(format!("move {id} is {}", back.state.as_str()));
-                }
-                _ => {}
-            },
+    let begun = execution.phases.iter().skip(from).flat_map(|phase| &phase.moves);
+    let begun = begun.filter(|planned| planned.migration.is_some());
+    begun.rev().find_map(|planned| returned(planned, sight)).unwrap_or(Advance::IsBack)
+}
+
+/// What is to be done to have a registry back; nothing if it is, or is no more.
+fn returned(planned: &PlannedMove, sight: &dyn Sight) -> Option<Advance> {
+    let PlannedMove { registry, from, to, migration, .. } = planned;
+    let (home, _) = sight.bound(registry)?;
+    let last = sight.last_move(registry)?;
+    let is_own = migration.as_deref() == Some(last.id.as_str());
+    let by_hand = |why: String| Some(Advance::Pause(format!("{why}; move it by hand, then resume or abort")));
+    match last.state {
+        MigrationState::Preparing if is_own => Some(Advance::TakeBack(registry.clone())),
+        MigrationState::Preparing if last.to == *from => {
+            Some(Advance::Waits(format!("move {} is {}", last.id, last.state.as_str())))
         }
+        _ if home == from => None,
+        MigrationState::Preparing => {
+            by_hand(format!("registry {registry} is moving to {} ({})", last.to, last.id))
+        }
+        _ if home != to => by_hand(format!("registry {registry} has gone on from {to} to {home}")),
+        MigrationState::Draining | MigrationState::Observing if last.from != *from => {
+            by_hand(format!("registry {registry} came to {to} from {} ({})", last.from, last.id))
+        }
+        MigrationState::Done | MigrationState::Aborted | MigrationState::RolledBack => {
+            Some(match sight.other_move(planned) {
+                Some(other) => Advance::Waits(format!("move {other} is under way at {from} or {to}")),
+                None => Advance::TakeBack(registry.clone()),
+            })
+        }
+        _ => Some(Advance::TakeBack(registry.clone())),
     }
-    Advance::IsBack
 }
 
 #[cfg(test)]

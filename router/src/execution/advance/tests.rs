@@ -110,6 +110,13 @@ impl Sight for Known {
         self.migrations.get(id)
     }
 
+    fn last_move(&self, registry: &RegistryName) -> Option<&Migration> {
+        self.migrations
+            .values()
+            .filter(|migration| migration.registry == *registry)
+            .max_by_key(|last| last.number())
+    }
+
     fn bound(&self, registry: &RegistryName) -> Option<(&StampName, Epoch)> {
         (registry.as_str() != "gone").then_some((&self.home.0, self.home.1))
     }
@@ -239,17 +246,23 @@ fn a_plan_is_taken_back_registry_by_registry_the_last_one_first() {
     let mut execution = watched();
     execution.phases[1].moves[0].migration = Some("r2.1".into());
     execution.state = ExecutionState::RollingBack;
-    let known = || Known::new().with("r1.1", MigrationState::Done).with("r2.1", MigrationState::Draining);
+    let at_b = || Known { home: ("b".parse().unwrap(), Epoch(4)), ..Known::new() };
+    let known = || at_b().with("r1.1", MigrationState::Done).with("r2.1", MigrationState::Draining);
     assert_eq!(advance(&execution, &known(), at(1)), Advance::TakeBack("r2".parse().unwrap()));
-    execution.phases[1].moves[0].taken_back_by = Some("r2.2".into());
-    let coming = known().with("r2.2", MigrationState::Preparing);
-    waits(&advance(&execution, &coming, at(1)), "r2.2 is preparing");
-    let back = || known().with("r2.2", MigrationState::Draining);
-    assert_eq!(advance(&execution, &back(), at(1)), Advance::TakeBack("r1".parse().unwrap()));
     execution.back_to = Some(1);
-    assert_eq!(advance(&execution, &back(), at(1)), Advance::IsBack);
-    let stuck = known().with("r2.2", MigrationState::Aborted);
-    pauses(&advance(&execution, &stuck, at(1)), "could not be taken back to a");
+    let home = || Known { home: ("a".parse().unwrap(), Epoch(6)), ..known() };
+    assert_eq!(advance(&execution, &home(), at(1)), Advance::IsBack);
+    execution.back_to = None;
+    assert_eq!(advance(&execution, &home(), at(1)), Advance::IsBack, "whichever way they went home");
+    execution.phases[1].moves[0].migration = None;
+    assert_eq!(advance(&execution, &known(), at(1)), Advance::TakeBack("r1".parse().unwrap()));
+    let mut coming = known().with("r1.2", MigrationState::Preparing);
+    coming.migrations.get_mut("r1.2").unwrap().to = "a".parse().unwrap();
+    waits(&advance(&execution, &coming, at(1)), "r1.2 is preparing");
+    let elsewhere = Known { home: ("c".parse().unwrap(), Epoch(6)), ..known() };
+    pauses(&advance(&execution, &elsewhere, at(1)), "gone on from b to c; move it by hand");
+    let leaving = known().with("r1.2", MigrationState::Preparing);
+    pauses(&advance(&execution, &leaving, at(1)), "is moving to b (r1.2)");
 }
 
 #[test]
