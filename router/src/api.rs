@@ -8,6 +8,7 @@ mod answer;
 mod auth;
 mod changes;
 mod nodes;
+mod plans;
 mod reads;
 mod serve;
 mod stream;
@@ -21,7 +22,7 @@ use axum::routing::{delete, get, post, put};
 use crate::control::Control;
 use crate::fleet::Fleet;
 use crate::migration::UnixMillis;
-use crate::reconcile::Lead;
+use crate::reconcile::{Guard, Lead};
 
 pub use answer::{Changed, ErrorBody};
 pub use auth::{Role, TokenError, Tokens};
@@ -41,6 +42,8 @@ pub struct Context {
     pub tokens: Arc<Tokens>,
     /// Whether this router leads.
     pub lead: Lead,
+    /// What is measured of plans.
+    pub guard: Arc<dyn Guard>,
     /// The time.
     pub clock: fn() -> UnixMillis,
     /// What the store is, for people.
@@ -69,6 +72,13 @@ pub fn router(context: Context) -> Router {
         .route("/v1/migrations", get(reads::migrations))
         .route("/v1/migrations/{id}", get(reads::migration))
         .route("/v1/migrations/{id}/{verb}", post(changes::steer))
+        .route("/v1/registries/{name}/pin", put(plans::pin).delete(plans::unpin))
+        .route("/v1/pins", get(plans::pins))
+        .route("/v1/plans", get(plans::plans).post(plans::hand_in))
+        .route("/v1/plans/{id}", get(plans::plan))
+        .route("/v1/plans/{id}/{verb}", post(plans::steer))
+        .route("/v1/freeze", get(plans::freeze).put(plans::begin_freeze).delete(plans::lift_freeze))
+        .route("/v1/policy", get(plans::policy).put(plans::put_policy))
         .route("/v1/nodes", get(reads::nodes))
         .route("/v1/nodes/{name}", delete(changes::forget_node).get(reads::node))
         .route("/v1/nodes/{name}/intent", put(changes::node_intent))

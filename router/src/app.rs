@@ -19,7 +19,7 @@ use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
 use crate::migration::UnixMillis;
 use crate::naming;
-use crate::reconcile::{Unmeasured, reconcile};
+use crate::reconcile::{Guard, Unmeasured, reconcile};
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
 use crate::store::{Store, StoreError};
@@ -133,10 +133,11 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.spawn(async move { following.follow().await });
     let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
     let lead = candidate.standing();
+    let guard: Arc<dyn Guard> = Arc::new(Unmeasured);
     parts.spawn(reconcile(
         Arc::clone(&control),
         Arc::clone(&fleet),
-        Arc::new(Unmeasured),
+        Arc::clone(&guard),
         lead.clone(),
         wall_clock,
     ));
@@ -148,6 +149,7 @@ async fn run(config: Config) -> Result<(), StartError> {
         fleet,
         tokens: Arc::new(tokens),
         lead,
+        guard,
         clock: wall_clock,
         store: config.store.to_string().into(),
     };

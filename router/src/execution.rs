@@ -174,13 +174,13 @@ pub struct Execution {
     pub approvals: Vec<Approval>,
     /// Its phases, in their order.
     pub phases: Vec<ExecutionPhase>,
-    /// The last phase that is to be carried out before it pauses, counted from 0; all if absent.
+    /// The last phase that is to be carried out before it pauses, counted from 1; all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_phase: Option<usize>,
     /// Why it is paused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
-    /// The first phase that is being taken back, counted from 0.
+    /// The first phase that is being taken back, counted from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_to: Option<usize>,
     /// What has come about, oldest first.

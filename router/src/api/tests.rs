@@ -1,3 +1,5 @@
+mod plans;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -48,7 +50,8 @@ impl Api {
         ));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
-        let context = Context { control, fleet, tokens, lead, clock, store: "memory".into() };
+        let guard = Arc::new(crate::reconcile::Unmeasured);
+        let context = Context { control, fleet, tokens, lead, guard, clock, store: "memory".into() };
         Self { context, token: None, _candidate: candidate }
     }
 

@@ -2,6 +2,7 @@
 
 mod steps;
 
+use dataproxy_planner::Plan;
 use dataproxy_router_api::{RegistryName, StampName, StampState};
 use serde_json::Value;
 
@@ -24,14 +25,59 @@ const STORY: usize = 400;
 /// A plan as it is handed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proposal {
+    /// Its id.
+    pub id: String,
     /// Its hash.
     pub hash: String,
     /// The plan, as the planner wrote it.
     pub plan: Value,
     /// Its phases.
     pub phases: Vec<ProposedPhase>,
-    /// How many people have to agree, if more than the policy says.
-    pub approvals: Option<u32>,
+    /// Until when it may be approved and applied; the policy may say earlier.
+    pub expires: UnixMillis,
+}
+
+impl Proposal {
+    /// A plan as the planner made it.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of one that was edited since, that rules forbid, or that moves nothing.
+    pub fn of(plan: &Plan) -> Result<Self, Refusal> {
+        let Plan { id, hash, .. } = plan;
+        if plan.expected_hash() != *hash || *id != format!("p-{}", &hash[..12.min(hash.len())]) {
+            return Err(Refusal::invalid(
+                "plan-edited",
+                format!("plan {id} says something else than its hash stands for: it was edited; plan anew"),
+            ));
+        }
+        if let Some(refusal) = plan.refusals.first() {
+            let why = format!(
+                "plan {id} is against {}: {}; {}",
+                refusal.code.as_str(),
+                refusal.words,
+                refusal.remedy
+            );
+            return Err(Refusal::conflict("plan-refused", why));
+        }
+        let ends = |registry: &RegistryName| {
+            let planned = plan.moves.iter().find(|planned| planned.registry == *registry);
+            planned.map(|planned| (registry.clone(), planned.from.clone(), planned.to.clone()))
+        };
+        let phase = |phase: &dataproxy_planner::Phase| ProposedPhase {
+            name: format!("{:?}", phase.kind).to_lowercase(),
+            moves: phase.registries.iter().filter_map(ends).collect(),
+            observe_seconds: phase.observe_seconds,
+        };
+        let plan_text = serde_json::to_value(plan)
+            .map_err(|error| Refusal::invalid("plan", format!("plan {id} cannot be written: {error}")))?;
+        Ok(Self {
+            id: id.clone(),
+            hash: hash.clone(),
+            phases: plan.phases.iter().map(phase).collect(),
+            plan: plan_text,
+            expires: UnixMillis(plan.expires.saturating_mul(1000)),
+        })
+    }
 }
 
 /// A phase as it is handed in.
@@ -59,7 +105,7 @@ pub enum PlanVerb {
     Apply {
         /// The hash that the caller has seen.
         hash: String,
-        /// The last phase that is to be carried out before it pauses, counted from 0.
+        /// The last phase that is to be carried out before it pauses, counted from 1.
         until_phase: Option<usize>,
     },
     /// Take no step until it is resumed.
@@ -80,7 +126,7 @@ pub enum PlanVerb {
     Abort,
     /// Take back what it moved.
     Rollback {
-        /// The first phase to be taken back, counted from 0; all if absent.
+        /// The first phase to be taken back, counted from 1; all if absent.
         from_phase: Option<usize>,
     },
     /// Take the step that is due: the leader alone does.
@@ -88,10 +134,12 @@ pub enum PlanVerb {
 }
 
 pub(super) fn propose(state: &State, proposal: &Proposal, occasion: &Occasion) -> Result<Decision, Refusal> {
-    let Proposal { hash, plan, phases, approvals } = proposal;
-    let same = |execution: &&Execution| execution.hash == *hash && !execution.state.has_ended();
-    if let Some(known) = state.executions().map(|known| &known.value).find(same) {
-        return Ok(Decision::nothing(format!("plan {} is this one", known.id)).about(&known.id));
+    let Proposal { id, hash, plan, phases, expires } = proposal;
+    if let Some(known) = state.execution(id).map(|known| &known.value) {
+        if known.state.has_ended() {
+            return Err(wrong_state(known, "handed in", "once; plan anew"));
+        }
+        return Ok(Decision::nothing(format!("plan {id} is handed in already")).about(id));
     }
     if phases.iter().all(|phase| phase.moves.is_empty()) {
         return Err(Refusal::invalid(
@@ -100,17 +148,22 @@ pub(super) fn propose(state: &State, proposal: &Proposal, occasion: &Occasion) -
         ));
     }
     let policy = state.policy().map(|policy| policy.execution.clone()).unwrap_or_default();
+    let expires = (*expires).min(UnixMillis(occasion.now.0 + policy.plan_lives_seconds * 1000));
+    if occasion.now >= expires {
+        return Err(Refusal::conflict(
+            "expired",
+            format!("plan {id} has expired; plan anew, for what it predicts is old"),
+        ));
+    }
     let phases = phases.iter().map(|phase| proposed(state, phase)).collect::<Result<Vec<_>, _>>()?;
-    let number = state.executions().filter_map(|known| number(&known.value.id)).max().unwrap_or(0) + 1;
-    let id = format!("p-{number}");
     let mut execution = Execution {
         id: id.clone(),
         hash: hash.clone(),
         state: ExecutionState::Proposed,
         proposed_by: occasion.actor.clone(),
         proposed: occasion.now,
-        expires: UnixMillis(occasion.now.0 + policy.plan_lives_seconds * 1000),
-        approvals_needed: approvals.unwrap_or(1).max(policy.approvals),
+        expires,
+        approvals_needed: policy.approvals,
         approvals: Vec::new(),
         phases,
         until_phase: None,
@@ -125,10 +178,6 @@ pub(super) fn propose(state: &State, proposal: &Proposal, occasion: &Occasion) -
     let mut decision = Decision::put(Record::Plan(plan), done).about(id);
     decision.puts.push(Record::Execution(execution));
     Ok(decision)
-}
-
-fn number(id: &str) -> Option<u64> {
-    id.strip_prefix("p-")?.parse().ok()
 }
 
 fn proposed(state: &State, phase: &ProposedPhase) -> Result<ExecutionPhase, Refusal> {
@@ -371,15 +420,11 @@ fn apply(
 }
 
 fn has_phase(execution: &Execution, phase: Option<usize>) -> Result<(), Refusal> {
-    match phase.filter(|phase| *phase >= execution.phases.len()) {
+    match phase.filter(|phase| !(1..=execution.phases.len()).contains(phase)) {
         None => Ok(()),
         Some(phase) => Err(Refusal::invalid(
             "phase",
-            format!(
-                "plan {} has phases 0 to {}, and no {phase}",
-                execution.id,
-                execution.phases.len().saturating_sub(1)
-            ),
+            format!("plan {} has phases 1 to {}, and no {phase}", execution.id, execution.phases.len()),
         )),
     }
 }
@@ -431,7 +476,7 @@ fn promote(state: &State, execution: &Execution, occasion: &Occasion) -> Result<
     };
     let mut next = execution.clone();
     (next.state, next.paused) = (ExecutionState::Running, None);
-    tell(&mut next, occasion, &format!("lets phase {at} pass without the rest of its observation"));
+    tell(&mut next, occasion, &format!("lets phase {} pass without the rest of its observation", at + 1));
     steps::passed(state, next, at, Gate::default(), occasion.now)
 }
 
@@ -443,8 +488,8 @@ fn extend(execution: &Execution, seconds: u64, occasion: &Occasion) -> Result<De
     if let Some(phase) = next.phases.get_mut(at) {
         phase.observe_seconds = phase.observe_seconds.saturating_add(seconds);
     }
-    tell(&mut next, occasion, &format!("watches phase {at} for {seconds} s more"));
-    Ok(put(next, format!("extended the observation of phase {at} of plan {}", execution.id)))
+    tell(&mut next, occasion, &format!("watches phase {} for {seconds} s more", at + 1));
+    Ok(put(next, format!("extended the observation of phase {} of plan {}", at + 1, execution.id)))
 }
 
 fn abort(state: &State, execution: &Execution, occasion: &Occasion) -> Result<Decision, Refusal> {
@@ -480,7 +525,7 @@ fn rollback(
 ) -> Result<Decision, Refusal> {
     let id = &execution.id;
     match execution.state {
-        ExecutionState::RollingBack if execution.back_to == Some(from_phase.unwrap_or(0)) => {
+        ExecutionState::RollingBack if execution.back_to == Some(from_phase.unwrap_or(1)) => {
             return Ok(Decision::nothing(format!("plan {id} is being taken back already")));
         }
         ExecutionState::RolledBack => {
@@ -492,19 +537,18 @@ fn rollback(
     has_phase(execution, from_phase)?;
     let mut next = execution.clone();
     (next.state, next.paused, next.back_to) =
-        (ExecutionState::RollingBack, None, Some(from_phase.unwrap_or(0)));
+        (ExecutionState::RollingBack, None, Some(from_phase.unwrap_or(1)));
     tell(&mut next, occasion, "takes it back");
-    Ok(put(next, format!("takes plan {id} back, from phase {}", from_phase.unwrap_or(0))))
+    Ok(put(next, format!("takes plan {id} back, from phase {}", from_phase.unwrap_or(1))))
 }
 
 /// Plans that have ended long ago, and their records.
 pub(super) fn old(state: &State, is_old: impl Fn(UnixMillis) -> bool) -> Vec<String> {
-    let newest = state.executions().filter_map(|known| number(&known.value.id)).max();
     let ended = state.executions().map(|known| &known.value).filter(|execution| {
         let last = execution.story.last().map_or(execution.proposed, |entry| entry.at);
-        execution.state.has_ended() && is_old(last) && number(&execution.id) != newest
+        execution.state.has_ended() && is_old(last)
     });
-    ended.flat_map(|known| [format!("{EXECUTIONS}{}", known.id), format!("{}{}", PLANS, known.id)]).collect()
+    ended.flat_map(|known| [format!("{EXECUTIONS}{}", known.id), format!("{PLANS}{}", known.id)]).collect()
 }
 
 #[cfg(test)]

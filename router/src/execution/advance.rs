@@ -74,7 +74,7 @@ fn run(execution: &Execution, sight: &dyn Sight, now: UnixMillis) -> Advance {
     };
     match phase.state {
         PhaseState::Observing => observed(execution, at, phase, sight, now),
-        _ if execution.until_phase.is_some_and(|until| at > until) => {
+        _ if execution.until_phase.is_some_and(|until| at >= until) => {
             Advance::Pause(format!("phase {at} has passed, and it was asked to go no further"))
         }
         _ => moved(phase, sight),
@@ -158,8 +158,8 @@ fn observed(
 /// The next registry to be taken back, the last one that moved first. It goes by where registries are: somebody may
 /// have moved them meanwhile.
 fn back(execution: &Execution, sight: &dyn Sight) -> Advance {
-    let from = execution.back_to.unwrap_or(0);
-    let begun = execution.phases.iter().skip(from).flat_map(|phase| &phase.moves);
+    let before = execution.back_to.unwrap_or(1).saturating_sub(1);
+    let begun = execution.phases.iter().skip(before).flat_map(|phase| &phase.moves);
     let begun = begun.filter(|planned| planned.migration.is_some());
     begun.rev().find_map(|planned| returned(planned, sight)).unwrap_or(Advance::IsBack)
 }

@@ -1,4 +1,4 @@
-//! A move as it goes on, told line by line.
+//! A move or a plan as it goes on, told line by line.
 
 use std::time::Duration;
 
@@ -13,12 +13,47 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Looks that may fail in a row: the router may be starting again.
 const FAILURES: u32 = 60;
 
+/// What a look says of the end.
+type End = Option<Result<(), CommandError>>;
+
 /// Tells how a move goes on until the source is drained, or it has ended. One that failed is an error.
 pub(super) async fn follow(client: &Client, output: Output, id: &str) -> Result<(), CommandError> {
+    let ended = |shown: &Value| match shown["state"].as_str() {
+        Some("aborted" | "rolled_back") => Some(Err(CommandError::Ended(last_words(shown)))),
+        // From here on there is nothing to see for as long as it is observed.
+        Some("observing" | "done") => Some(Ok(())),
+        _ => None,
+    };
+    look(client, output, &format!("/v1/migrations/{id}"), line, ended).await
+}
+
+/// Tells how a plan goes on until it is done. One that ended otherwise, or waits for somebody, is an error.
+pub(super) async fn follow_plan(client: &Client, output: Output, id: &str) -> Result<(), CommandError> {
+    let ended = |shown: &Value| match shown["state"].as_str() {
+        Some("done") => Some(Ok(())),
+        Some("paused") => {
+            let why = shown["paused"].as_str().unwrap_or("no reason was given");
+            Some(Err(CommandError::Ended(format!("{id} is paused: {why}"))))
+        }
+        Some("aborted" | "rolled_back" | "rejected" | "expired") => {
+            Some(Err(CommandError::Ended(last_words(shown))))
+        }
+        _ => None,
+    };
+    look(client, output, &format!("/v1/plans/{id}"), plan_line, ended).await
+}
+
+async fn look(
+    client: &Client,
+    output: Output,
+    path: &str,
+    line: fn(&Value) -> String,
+    ended: impl Fn(&Value) -> End,
+) -> Result<(), CommandError> {
     let mut told = String::new();
     let mut failures = 0;
     loop {
-        let shown = match client.get(&format!("/v1/migrations/{id}")).await {
+        let shown = match client.get(path).await {
             Ok(shown) => shown,
             Err(error @ (ClientError::Unreachable { .. } | ClientError::Failed { .. }))
                 if failures < FAILURES =>
@@ -39,14 +74,18 @@ pub(super) async fn follow(client: &Client, output: Output, id: &str) -> Result<
             }
             told = line;
         }
-        match shown["state"].as_str() {
-            Some("aborted" | "rolled_back") => return Err(CommandError::Ended(last_words(&shown))),
-            // From here on there is nothing to see for as long as it is observed.
-            Some("observing" | "done") => return Ok(()),
-            _ => {}
+        if let Some(end) = ended(&shown) {
+            return end;
         }
         tokio::time::sleep(EVERY).await;
     }
+}
+
+fn plan_line(shown: &Value) -> String {
+    let phases = shown["phases"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let passed = phases.iter().filter(|phase| phase["state"] == "passed").count();
+    let of = |name: &str| shown[name].as_str().unwrap_or("-").to_owned();
+    format!("{:<10} {passed} of {} phases; {}", of("state"), phases.len(), of("next"))
 }
 
 fn line(shown: &Value) -> String {

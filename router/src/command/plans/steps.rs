@@ -50,12 +50,12 @@ pub(super) fn take(
                 return Ok(Decision::nothing(format!("plan {id} has no phase left")));
             };
             if phase.state == PhaseState::Observing {
-                return Ok(Decision::nothing(format!("phase {at} of plan {id} is watched already")));
+                return Ok(Decision::nothing(format!("phase {} of plan {id} is watched already", at + 1)));
             }
             (phase.state, phase.observed_since) = (PhaseState::Observing, Some(now));
             let seconds = phase.observe_seconds;
-            note(&mut next, now, format!("phase {at} is moved, and watched for {seconds} s"));
-            Ok(put(next, format!("watches phase {at} of plan {id}")))
+            note(&mut next, now, format!("phase {} is moved, and watched for {seconds} s", at + 1));
+            Ok(put(next, format!("watches phase {} of plan {id}", at + 1)))
         }
         Advance::Pass(gate) => {
             needs(&[ExecutionState::Running])?;
@@ -79,9 +79,9 @@ pub(super) fn take(
             if let Some(phase) = next.phases.get_mut(at) {
                 phase.gate = gate.clone();
             }
-            (next.state, next.back_to) = (ExecutionState::RollingBack, Some(at));
-            note(&mut next, now, format!("takes phase {at} back: {why}"));
-            Ok(put(next, format!("takes phase {at} of plan {id} back: {why}")))
+            (next.state, next.back_to) = (ExecutionState::RollingBack, Some(at + 1));
+            note(&mut next, now, format!("takes phase {} back: {why}", at + 1));
+            Ok(put(next, format!("takes phase {} of plan {id} back: {why}", at + 1)))
         }
         Advance::TakeBack(registry) => {
             needs(&[ExecutionState::RollingBack])?;
@@ -89,13 +89,13 @@ pub(super) fn take(
         }
         Advance::IsBack => {
             needs(&[ExecutionState::RollingBack])?;
-            let from = next.back_to.take().unwrap_or(0);
-            for phase in next.phases.iter_mut().skip(from) {
+            let from = next.back_to.take().unwrap_or(1);
+            for phase in next.phases.iter_mut().skip(from - 1) {
                 if phase.moves.iter().any(|planned| planned.migration.is_some()) {
                     phase.state = PhaseState::TakenBack;
                 }
             }
-            if from == 0 {
+            if from == 1 {
                 next.state = ExecutionState::RolledBack;
                 note(&mut next, now, "all is where it was");
                 return Ok(put(next, format!("rolled back plan {id}")));
@@ -127,7 +127,7 @@ fn begin(
     let observe_seconds = seconds.saturating_add(AFTER_THE_PHASE);
     let terms = Terms { observe_seconds, ..Terms::default() };
     let (to, epoch) = (planned.to.clone(), planned.epoch);
-    let reason = format!("phase {at} of plan {id}");
+    let reason = format!("phase {} of plan {id}", at + 1);
     let of_plan = Occasion { reason: reason.clone(), ..occasion.clone() };
     let begun = moves::begin(state, registry, &to, Some(epoch), terms, &of_plan)?;
     let Some(migration) = begun.migration.clone().filter(|_| !begun.is_nothing()) else {
@@ -155,17 +155,17 @@ pub(super) fn passed(
 ) -> Result<Decision, Refusal> {
     let id = next.id.clone();
     let Some(phase) = next.phases.get_mut(at) else {
-        return Ok(Decision::nothing(format!("plan {id} has no phase {at}")));
+        return Ok(Decision::nothing(format!("plan {id} has no phase {}", at + 1)));
     };
     (phase.state, phase.gate) = (PhaseState::Passed, gate);
     let migrations: Vec<String> =
         phase.moves.iter().filter_map(|planned| planned.migration.clone()).collect();
-    note(&mut next, now, format!("phase {at} has passed"));
+    note(&mut next, now, format!("phase {} has passed", at + 1));
     if next.current().is_none() {
         next.state = ExecutionState::Done;
         note(&mut next, now, "done");
     }
-    let mut decision = put(next, format!("phase {at} of plan {id} has passed"));
+    let mut decision = put(next, format!("phase {} of plan {id} has passed", at + 1));
     for migration in &migrations {
         let observing =
             state.migration(migration).filter(|known| known.value.state == MigrationState::Observing);

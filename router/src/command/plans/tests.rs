@@ -43,15 +43,16 @@ fn proposal(hash: &str) -> Proposal {
         observe_seconds: 60,
     };
     Proposal {
+        id: format!("p-{hash}"),
         hash: hash.into(),
         plan: serde_json::json!({ "goal": "less" }),
         phases: vec![phase(&["r1", "r2"]), phase(&["r3"]), phase(&["r4"])],
-        approvals: None,
+        expires: UnixMillis(u64::MAX),
     }
 }
 
 fn plan(verb: PlanVerb) -> Command {
-    Command::Plan { id: "p-1".into(), verb }
+    Command::Plan { id: "p-h".into(), verb }
 }
 
 fn approve() -> Command {
@@ -71,7 +72,7 @@ fn running() -> World {
 }
 
 fn execution(world: &World) -> &Execution {
-    &world.state.execution("p-1").unwrap().value
+    &world.state.execution("p-h").unwrap().value
 }
 
 fn home(world: &World, registry: &str) -> StampName {
@@ -208,7 +209,7 @@ fn a_plan_needs_its_approvals_for_its_own_hash_and_before_it_expires() {
     }
     assert_eq!((execution(&world).approvals.len(), execution(&world).state), (2, ExecutionState::Approved));
     world.refused(plan(PlanVerb::Apply { hash: "x".into(), until_phase: None }), "plan-hash", "look again");
-    world.refused(plan(PlanVerb::Apply { hash: "h".into(), until_phase: Some(3) }), "phase", "phases 0 to 2");
+    world.refused(plan(PlanVerb::Apply { hash: "h".into(), until_phase: Some(4) }), "phase", "phases 1 to 3");
     world.now.0 += 6 * 3600 * 1000;
     world.refused(apply(), "expired", "plan anew");
     assert!(lead(&mut world, None));
@@ -241,13 +242,13 @@ fn one_plan_runs_at_a_time_and_the_same_plan_is_handed_in_once() {
     assert!(world.done(Command::Propose(Box::new(proposal("h")))).is_nothing());
     let mut other = proposal("h2");
     other.phases.remove(0);
-    assert_eq!(world.done(Command::Propose(Box::new(other))).migration.as_deref(), Some("p-2"));
-    let second = |verb| Command::Plan { id: "p-2".into(), verb };
+    assert_eq!(world.done(Command::Propose(Box::new(other))).migration.as_deref(), Some("p-h2"));
+    let second = |verb| Command::Plan { id: "p-h2".into(), verb };
     world.done(second(PlanVerb::Approve { hash: "h2".into() }));
     world.refused(
         second(PlanVerb::Apply { hash: "h2".into(), until_phase: None }),
         "one-plan",
-        "plan p-1 is running",
+        "plan p-h is running",
     );
 }
 
@@ -304,7 +305,7 @@ fn whatever_operators_do_a_plan_leaves_every_registry_bound_once_and_a_rollback_
                 0 => Some(plan(PlanVerb::Pause)),
                 1 => Some(plan(PlanVerb::Resume { until_phase: None })),
                 2 => Some(plan(PlanVerb::Promote)),
-                3 => Some(plan(PlanVerb::Rollback { from_phase: Some(random.random_range(0..3)) })),
+                3 => Some(plan(PlanVerb::Rollback { from_phase: Some(random.random_range(1..4)) })),
                 4 => Some(plan(PlanVerb::Abort)),
                 5 => by_hand(Verb::Rollback),
                 6 => by_hand(Verb::Finish),

@@ -237,7 +237,7 @@ fn a_plan_goes_no_further_than_the_phase_that_was_asked_for() {
     let mut execution = watched();
     execution.phases[0].state = PhaseState::Passed;
     assert_eq!(advance(&execution, &Known::new(), at(1)), Advance::Begin("r2".parse().unwrap()));
-    execution.until_phase = Some(0);
+    execution.until_phase = Some(1);
     pauses(&advance(&execution, &Known::new(), at(1)), "asked to go no further");
 }
 
@@ -249,7 +249,7 @@ fn a_plan_is_taken_back_registry_by_registry_the_last_one_first() {
     let at_b = || Known { home: ("b".parse().unwrap(), Epoch(4)), ..Known::new() };
     let known = || at_b().with("r1.1", MigrationState::Done).with("r2.1", MigrationState::Draining);
     assert_eq!(advance(&execution, &known(), at(1)), Advance::TakeBack("r2".parse().unwrap()));
-    execution.back_to = Some(1);
+    execution.back_to = Some(2);
     let home = || Known { home: ("a".parse().unwrap(), Epoch(6)), ..known() };
     assert_eq!(advance(&execution, &home(), at(1)), Advance::IsBack);
     execution.back_to = None;
