@@ -17,13 +17,17 @@
 
 mod advance;
 mod guard;
+mod judge;
+mod ledger;
 mod policy;
 
 use dataproxy_router_api::{Epoch, RegistryName, StampName};
 use serde::{Deserialize, Serialize};
 
 pub use advance::{Advance, Sight, advance};
-pub use guard::{Gate, Reading, Verdict};
+pub use guard::{Figures, Gate, Reading, Verdict};
+pub use judge::{Case, judge, window_since};
+pub use ledger::{Autonomy, Entry as LedgerEntry, Ledger, until_phase};
 pub use policy::{ExecutionPolicy, NoWindow, Window};
 
 use crate::migration::{Entry, UnixMillis};
@@ -119,7 +123,7 @@ pub enum PhaseState {
 }
 
 /// A phase: registries that are moved one after the other, then watched together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionPhase {
     /// What it is, as `idle tail`.
     pub name: String,
@@ -153,7 +157,7 @@ pub struct Approval {
 }
 
 /// A plan on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Execution {
     /// The plan's id.
     pub id: String,

@@ -104,7 +104,7 @@ impl FreezeRecord {
 }
 
 /// The rules of planning and of carrying out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PolicyRecord {
     /// Of carrying out.
@@ -114,7 +114,7 @@ pub struct PolicyRecord {
 }
 
 /// One record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// A stamp.
     Stamp(StampRecord),

@@ -1,5 +1,6 @@
 //! The guard of a phase: what was measured while it was watched, and what that means.
 
+use dataproxy_planner::Interval;
 use serde::{Deserialize, Serialize};
 
 /// What one check says. Three answers: what cannot be told is not a pass (Argo Rollouts' analysis has the same three).
@@ -26,7 +27,7 @@ impl Verdict {
 }
 
 /// One check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reading {
     /// What was looked at, as a stable word: `destination-p95`, `errors`.
     pub check: String,
@@ -34,10 +35,36 @@ pub struct Reading {
     pub verdict: Verdict,
     /// The measurement and its bound, in words.
     pub seen: String,
+    /// Where a prediction was compared: for the ledger.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub figures: Option<Figures>,
+}
+
+/// A prediction of P95 and what came, in parts of a node's cores.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Before anything moved.
+    pub before: f64,
+    /// Lower bound of the prediction.
+    pub lo: f64,
+    /// Its median.
+    pub median: f64,
+    /// Its upper bound.
+    pub hi: f64,
+    /// What was measured.
+    pub actual: f64,
+}
+
+impl Figures {
+    /// A prediction and a measurement.
+    pub fn new(predicted: &Interval, before: f64, actual: f64) -> Self {
+        let Interval { lo, median, hi } = *predicted;
+        Self { before, lo, median, hi, actual }
+    }
 }
 
 /// All checks of a phase.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
     /// Each of them.
     pub readings: Vec<Reading>,
@@ -62,7 +89,7 @@ mod tests {
     use super::*;
 
     fn reading(check: &str, verdict: Verdict) -> Reading {
-        Reading { check: check.into(), verdict, seen: format!("{check} seen") }
+        Reading { check: check.into(), verdict, seen: format!("{check} seen"), figures: None }
     }
 
     #[test]

@@ -5,15 +5,18 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Autonomy;
 use crate::migration::UnixMillis;
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MINUTES: u64 = 24 * 60;
 
 /// The rules of carrying out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecutionPolicy {
+    /// How much is done without being asked.
+    pub autonomy: Autonomy,
     /// How many people have to agree to a plan.
     pub approvals: u32,
     /// Whether who proposed a plan may be one of them.
@@ -26,17 +29,22 @@ pub struct ExecutionPolicy {
     pub moves_per_hour: u32,
     /// Most moves that may begin within 24 hours.
     pub moves_per_day: u32,
+    /// How far above what was predicted the P95 of a pool may be before its phase is taken back, in parts of a node's
+    /// cores.
+    pub drift: f64,
 }
 
 impl Default for ExecutionPolicy {
     fn default() -> Self {
         Self {
+            autonomy: Autonomy::Review,
             approvals: 1,
             proposer_may_approve: true,
             plan_lives_seconds: 6 * 3600,
             windows: Vec::new(),
             moves_per_hour: 40,
             moves_per_day: 200,
+            drift: 0.05,
         }
     }
 }
@@ -164,6 +172,8 @@ impl ExecutionPolicy {
             Self { moves_per_hour: 0, .. } | Self { moves_per_day: 0, .. } => Some(
                 "moves_per_hour and moves_per_day must be at least 1; stop all moves with a freeze".into(),
             ),
+            // NaN is in no range.
+            Self { drift, .. } if !(0.0..=1.0).contains(drift) => Some("drift must be from 0 to 1".into()),
             _ => None,
         }
     }

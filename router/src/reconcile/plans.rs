@@ -93,7 +93,7 @@ impl PlanSight<'_> {
                 _ => Verdict::Pass,
             };
             let seen = format!("stamp {stamp}: {live} of {serving} nodes in rotation report");
-            Reading { check: "destination-nodes".into(), verdict, seen }
+            Reading { check: "destination-nodes".into(), verdict, seen, figures: None }
         };
         stamps.into_iter().map(read).collect()
     }

@@ -1,4 +1,4 @@
-use dataproxy_router_api::{Epoch, StampName};
+use dataproxy_router_api::{Epoch, RegistryName, StampName};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::command::tests::{World, registry};
 use crate::command::{Command, Verb};
-use crate::execution::{Reading, advance};
+use crate::execution::{Autonomy, ExecutionPolicy, PlannedMove, Reading, Verdict, advance};
 use crate::fleet::Fleet;
 use crate::migration::{Progress, Terms};
 use crate::reconcile::{Guard, PlanSight};
@@ -17,12 +17,10 @@ struct Says(Option<Verdict>);
 
 impl Guard for Says {
     fn readings(&self, _: &State, _: &Execution, _: usize) -> Vec<Reading> {
-        let reading = |verdict| Reading { check: "p95".into(), verdict, seen: "41 %".into() };
+        let reading = |verdict| Reading { check: "p95".into(), verdict, seen: "41 %".into(), figures: None };
         self.0.map(reading).into_iter().collect()
     }
 }
-
-use crate::execution::Verdict;
 
 /// Registries `r1` to `r4` at stamp a, and a plan that moves them to b: two, then one, then one.
 fn world() -> World {
@@ -65,10 +63,17 @@ fn apply() -> Command {
 
 fn running() -> World {
     let mut world = world();
+    world.done(policy(|policy| policy.autonomy = Autonomy::Execute));
     for command in [Command::Propose(Box::new(proposal("h"))), approve(), apply()] {
         world.done(command);
     }
     world
+}
+
+fn policy(change: impl Fn(&mut ExecutionPolicy)) -> Command {
+    let mut execution = ExecutionPolicy::default();
+    change(&mut execution);
+    Command::PutPolicy(Box::new(PolicyRecord { execution, ..PolicyRecord::default() }))
 }
 
 fn execution(world: &World) -> &Execution {
@@ -161,6 +166,28 @@ fn a_plan_that_is_approved_and_applied_moves_its_registries_phase_by_phase_and_i
 }
 
 #[test]
+fn in_review_a_plan_pauses_after_each_phase_until_somebody_lets_it_go_on() {
+    let mut world = world();
+    for command in [Command::Propose(Box::new(proposal("h"))), approve(), apply()] {
+        world.done(command);
+    }
+    for registry in ["r3", "r4"] {
+        lead_on(&mut world, Some(Verdict::Pass));
+        world.now.0 += 60_000;
+        lead_on(&mut world, Some(Verdict::Pass));
+        let execution = execution(&world);
+        assert_eq!(execution.state, ExecutionState::Paused, "{execution:?}");
+        assert!(execution.paused.as_deref().unwrap().contains("asked to go no further"));
+        assert_eq!(home(&world, registry).as_str(), "a");
+        world.done(plan(PlanVerb::Resume { until_phase: None }));
+    }
+    lead_on(&mut world, Some(Verdict::Pass));
+    world.now.0 += 60_000;
+    lead_on(&mut world, Some(Verdict::Pass));
+    assert_eq!(execution(&world).state, ExecutionState::Done);
+}
+
+#[test]
 fn a_phase_whose_guard_fails_is_taken_back_and_the_phases_before_it_stay() {
     let mut world = running();
     lead_on(&mut world, Some(Verdict::Pass));
@@ -195,10 +222,7 @@ fn a_guard_that_cannot_tell_pauses_the_plan_until_somebody_lets_the_phase_pass()
 #[test]
 fn a_plan_needs_its_approvals_for_its_own_hash_and_before_it_expires() {
     let mut world = world();
-    let execution_policy =
-        crate::execution::ExecutionPolicy { approvals: 2, proposer_may_approve: false, ..Default::default() };
-    let policy = PolicyRecord { execution: execution_policy, ..PolicyRecord::default() };
-    world.done(Command::PutPolicy(Box::new(policy)));
+    world.done(policy(|policy| (policy.approvals, policy.proposer_may_approve) = (2, false)));
     world.done(Command::Propose(Box::new(proposal("h"))));
     world.refused(apply(), "approval", "0 of 2 approvals");
     world.refused(plan(PlanVerb::Approve { hash: "x".into() }), "plan-hash", "has the hash h");

@@ -131,7 +131,7 @@ impl Sight for Known {
 
     fn gate(&self, _: &Execution, phase: usize) -> Gate {
         self.asked.borrow_mut().push(phase);
-        let reading = |verdict| Reading { check: "p95".into(), verdict, seen: "42 %".into() };
+        let reading = |verdict| Reading { check: "p95".into(), verdict, seen: "42 %".into(), figures: None };
         Gate { readings: self.verdict.map(reading).into_iter().collect() }
     }
 }
