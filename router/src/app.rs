@@ -19,7 +19,8 @@ use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
 use crate::migration::UnixMillis;
 use crate::naming;
-use crate::reconcile::{Guard, Unmeasured, reconcile};
+use crate::planning::Measured;
+use crate::reconcile::{Guard, reconcile};
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
 use crate::store::{Store, StoreError};
@@ -143,7 +144,7 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.spawn(async move { following.follow().await });
     let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
     let lead = candidate.standing();
-    let guard: Arc<dyn Guard> = Arc::new(Unmeasured);
+    let guard: Arc<dyn Guard> = Arc::new(Measured::new(signals.clone(), wall_clock));
     parts.spawn(reconcile(
         Arc::clone(&control),
         Arc::clone(&fleet),

@@ -22,6 +22,7 @@ pub mod fleet;
 pub mod leader;
 pub mod migration;
 pub mod naming;
+pub mod planning;
 pub mod publish;
 pub mod reconcile;
 pub mod record;

@@ -101,6 +101,7 @@ async fn run(options: &Options) -> Result<(), CommandError> {
         Verb::Registry(verb) => registry(verb, read, changed).await,
         Verb::Migration(verb) => migration(verb, read, changed).await,
         Verb::Plan(verb) => plans::plan(verb, read, changed).await,
+        Verb::Explain(verb) => plans::explain(verb, read).await,
         Verb::Apply { id, hash, until_phase } => {
             plans::apply(id, hash.as_deref(), *until_phase, read, changed).await
         }

@@ -207,6 +207,7 @@ impl Data {
         topology: &Topology,
         zone: &str,
         azurite: Option<&Azurite>,
+        bin_seconds: u32,
     ) -> Result<(), RegionError> {
         self.make_stamp_key()?;
         let path = self.router_settings();
@@ -215,7 +216,7 @@ impl Data {
         replace(&path, text.as_bytes())?;
         self.put_log_aside("router")?;
         for member in &topology.members {
-            let text = node_settings(self, topology, member, zone, azurite)
+            let text = node_settings(self, topology, member, zone, azurite, bin_seconds)
                 .map_err(|error| RegionError::file(&self.settings(member), io::Error::other(error)))?;
             replace(&self.settings(member), text.as_bytes())?;
             self.put_log_aside(member.name.as_str())?;

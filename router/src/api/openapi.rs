@@ -113,6 +113,7 @@ fn in_query(name: &str) -> Value {
         "reason" => (json!({"type": "string", "maxLength": 500}), "Why, for the audit."),
         "dry_run" => (json!({"type": "boolean", "default": false}), "Only say what would be done."),
         "if_epoch" => (json!({"type": "integer"}), "The epoch of the registry that the caller has seen."),
+        "stamp" | "registry" => (reference("Name"), "What is to be explained; one of the two."),
         "after" => (json!({"type": "integer"}), "The revision at hand; everything is told if absent."),
         "history" => (json!({"type": "integer"}), "The history that `after` is of; the first if absent."),
         _ => (json!({"type": "integer"}), "Any time of the day, in milliseconds since 1970 (UTC)."),

@@ -256,6 +256,23 @@ pub(super) fn operations() -> Vec<Operation> {
             Some("PlanSteer"),
             plans::steer,
         ),
+        Operation {
+            query: &[],
+            gives: One("Made"),
+            ..change(
+                POST,
+                "/v1/plan",
+                "Makes a plan from what was measured, and keeps nothing.",
+                &[Viewer],
+                Some("MakeBody"),
+                plans::make,
+            )
+        },
+        Operation {
+            query: &["stamp", "registry"],
+            ..get("/v1/explain", "Why a stamp is hot, or a registry stays.", &[Viewer], One("Explained"), plans::explain)
+        },
+        get("/v1/ledger", "What plans predicted, and what came of it.", &[Viewer], One("Ledger"), plans::ledger),
         get("/v1/freeze", "The freeze, if one holds.", &[Viewer], One("Freeze"), plans::freeze),
         change(
             PUT,
