@@ -5,6 +5,7 @@
 
 mod advice;
 mod chance;
+mod check;
 mod choose;
 mod effect;
 mod fleet;
@@ -22,6 +23,7 @@ mod size;
 #[cfg(test)]
 mod testing;
 
+pub use check::{Promise, Violation, check};
 pub use choose::{BadInput, plan};
 pub use effect::predict;
 pub use fleet::{Account, Bin, Fleet, LastMove, Node, Pool, Registry, Share, Stamp, StampKind, Window};
