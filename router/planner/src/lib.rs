@@ -8,7 +8,10 @@ mod chance;
 mod check;
 mod choose;
 mod effect;
+mod explain;
 mod fleet;
+#[cfg(test)]
+mod golden;
 mod load;
 mod phases;
 mod plan;
@@ -26,6 +29,7 @@ mod testing;
 pub use check::{Promise, Violation, check};
 pub use choose::{BadInput, plan};
 pub use effect::predict;
+pub use explain::{explain, explain_registry, explain_stamp};
 pub use fleet::{Account, Bin, Fleet, LastMove, Node, Pool, Registry, Share, Stamp, StampKind, Window};
 pub use plan::{
     Before, Code, Goal, Interval, Move, MoveChange, Phase, PhaseKind, Plan, PlanDiff, PoolSize, Prediction,
