@@ -13,6 +13,7 @@ mod plans;
 mod reads;
 mod routes;
 mod serve;
+mod signals;
 mod stream;
 mod tls;
 
@@ -24,6 +25,7 @@ use crate::control::Control;
 use crate::fleet::Fleet;
 use crate::migration::UnixMillis;
 use crate::reconcile::{Guard, Lead};
+use crate::signals::Signals;
 
 pub use answer::{Changed, ErrorBody};
 pub use auth::{Only, Role, TokenError, Tokens};
@@ -37,6 +39,8 @@ pub struct Context {
     pub control: Arc<Control>,
     /// What nodes report.
     pub fleet: Arc<Fleet>,
+    /// What nodes used.
+    pub signals: Signals,
     /// Who may do what.
     pub tokens: Arc<Tokens>,
     /// Whether this router leads.

@@ -96,12 +96,15 @@ pub fn make(fleet: &Fleet, policy: &Policy, goal: &Goal, seed: u64) -> Result<Ma
     Ok(Made { plan, text })
 }
 
+/// What was said of a phase, by plan and phase, and when.
+type Judged = HashMap<(String, usize), (Instant, Vec<Reading>)>;
+
 /// Judges phases by what nodes told since.
 #[derive(Debug)]
 pub struct Measured {
     signals: Signals,
     clock: fn() -> UnixMillis,
-    judged: Mutex<HashMap<(String, usize), (Instant, Vec<Reading>)>>,
+    judged: Mutex<Judged>,
 }
 
 impl Measured {
@@ -138,7 +141,8 @@ impl Measured {
         let Ok(policy) = rules(state) else { return Vec::new() };
         let drift = state.policy().map(|policy| policy.execution.drift);
         let drift = drift.unwrap_or_else(|| crate::execution::ExecutionPolicy::default().drift);
-        let predictions = plan.phases.get(phase).map(|phase| phase.predictions.as_slice()).unwrap_or_default();
+        let predictions =
+            plan.phases.get(phase).map(|phase| phase.predictions.as_slice()).unwrap_or_default();
         let judged = |predicted: &Prediction| {
             let measured = self.measured(state, &plan, predicted, of, &policy);
             judge(&Case {
@@ -164,7 +168,8 @@ impl Measured {
         policy: &Policy,
     ) -> Option<(Signal, bool)> {
         let (since, now) = (phase.observed_since?, (self.clock)());
-        let before = plan.before.iter().find(|pool| pool.stamp == predicted.stamp && pool.role == predicted.role);
+        let before =
+            plan.before.iter().find(|pool| pool.stamp == predicted.stamp && pool.role == predicted.role);
         let frozen = before.and_then(|pool| pool.signal.as_ref()).map(|signal| signal.window)?;
         let (window, is_whole) = window(frozen, since, now)?;
         let pool = self.signals.pool(state, &predicted.stamp, predicted.role, window)?;
@@ -203,7 +208,11 @@ mod tests {
         let at = |hours: u64| window(frozen, since, UnixMillis((101 * 24 + hours) * HOUR_MS));
         assert_eq!(at(10), None);
         let (early, is_whole) = at(22).unwrap();
-        assert_eq!((early.first, early.bins, is_whole), (101 * DAY_BINS + 600, 720, false), "not its own hours");
+        assert_eq!(
+            (early.first, early.bins, is_whole),
+            (101 * DAY_BINS + 600, 720, false),
+            "not its own hours"
+        );
         let (day_after, is_whole) = at(24 + 20).unwrap();
         assert_eq!((day_after.first, day_after.bins, is_whole), (102 * DAY_BINS + 480, 720, true));
         let (two_days, _) = at(48 + 21).unwrap();

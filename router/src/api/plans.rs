@@ -105,9 +105,14 @@ pub(super) async fn explain(
         Subject { stamp: None, registry: Some(registry) } => {
             let of = registry.clone();
             let explain = move |fleet: &Fleet, policy: &Policy| {
-                let home = fleet.registries.iter().find(|known| known.name == of).map(|known| known.home_stamp.clone());
+                let home = fleet
+                    .registries
+                    .iter()
+                    .find(|known| known.name == of)
+                    .map(|known| known.home_stamp.clone());
                 let Some(stamp) = home else { return Ok(None) };
-                let made = planning::make(fleet, policy, &Goal::Relieve { stamp, to: Vec::new(), p95: None }, 0)?;
+                let made =
+                    planning::make(fleet, policy, &Goal::Relieve { stamp, to: Vec::new(), p95: None }, 0)?;
                 Ok(explain_registry(fleet, policy, &made.plan, &of))
             };
             planned(context, explain).await?.ok_or_else(|| absent("registry", registry.as_str()))?
@@ -135,7 +140,9 @@ async fn planned<T: Send + 'static>(
     };
     match tokio::task::spawn_blocking(compute).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error @ PlanError::Input(_))) => Err(failed(StatusCode::CONFLICT, "plan-input", error.to_string())),
+        Ok(Err(error @ PlanError::Input(_))) => {
+            Err(failed(StatusCode::CONFLICT, "plan-input", error.to_string()))
+        }
         Ok(Err(error)) => Err(failed(StatusCode::INTERNAL_SERVER_ERROR, "plan", error.to_string())),
         Err(error) => Err(failed(StatusCode::INTERNAL_SERVER_ERROR, "plan", error.to_string())),
     }
@@ -186,9 +193,8 @@ pub(super) async fn steer(
     Body(body): Body<SteerBody>,
 ) -> Result<Json<Changed>, Failed> {
     let SteerBody { hash, until_phase, from_phase, seconds } = body;
-    let missing = |what: &str| {
-        Failed::new(StatusCode::BAD_REQUEST, "body", format!("{verb} needs {what} in its body"))
-    };
+    let missing =
+        |what: &str| Failed::new(StatusCode::BAD_REQUEST, "body", format!("{verb} needs {what} in its body"));
     let verb = match verb.as_str() {
         "approve" => PlanVerb::Approve { hash: hash.ok_or_else(|| missing("the plan's hash"))? },
         "apply" => PlanVerb::Apply { hash: hash.ok_or_else(|| missing("the plan's hash"))?, until_phase },

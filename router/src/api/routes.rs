@@ -7,7 +7,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::auth::Role;
-use super::{Context, changes, nodes, openapi, plans, reads, stream};
+use super::{Context, changes, nodes, openapi, plans, reads, signals, stream};
 
 /// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each.
 const REPORT_BYTES: usize = 32 << 20;
@@ -270,9 +270,45 @@ pub(super) fn operations() -> Vec<Operation> {
         },
         Operation {
             query: &["stamp", "registry"],
-            ..get("/v1/explain", "Why a stamp is hot, or a registry stays.", &[Viewer], One("Explained"), plans::explain)
+            ..get(
+                "/v1/explain",
+                "Why a stamp is hot, or a registry stays.",
+                &[Viewer],
+                One("Explained"),
+                plans::explain,
+            )
         },
-        get("/v1/ledger", "What plans predicted, and what came of it.", &[Viewer], One("Ledger"), plans::ledger),
+        Operation {
+            query: &["pool"],
+            ..get(
+                "/v1/signals",
+                "Hot-node P95 of every pool.",
+                &[Viewer],
+                List("PoolSignal"),
+                signals::signals,
+            )
+        },
+        get(
+            "/v1/signals/{stamp}/{pool}",
+            "Hot-node P95 of a pool, bin by bin.",
+            &[Viewer],
+            One("PoolSeries"),
+            signals::signal,
+        ),
+        get(
+            "/v1/registries/{name}/attribution",
+            "What a registry causes.",
+            &[Viewer],
+            One("Attribution"),
+            signals::attribution,
+        ),
+        get(
+            "/v1/ledger",
+            "What plans predicted, and what came of it.",
+            &[Viewer],
+            One("Ledger"),
+            plans::ledger,
+        ),
         get("/v1/freeze", "The freeze, if one holds.", &[Viewer], One("Freeze"), plans::freeze),
         change(
             PUT,

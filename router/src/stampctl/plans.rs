@@ -46,7 +46,9 @@ async fn make(wanted: &MakePlan, read: Show<'_>, change: Change<'_>) -> Result<(
     let one = || wanted.to.first().filter(|_| wanted.to.len() == 1);
     let goal = match (&wanted.relieve, &wanted.isolate, wanted.registries.as_slice()) {
         (Some(stamp), _, _) => json!({"want": "relieve", "stamp": stamp, "to": wanted.to, "p95": wanted.p95}),
-        (_, Some(tenant), _) => json!({"want": "isolate", "tenant": tenant, "from": wanted.from, "to": one()}),
+        (_, Some(tenant), _) => {
+            json!({"want": "isolate", "tenant": tenant, "from": wanted.from, "to": one()})
+        }
         (_, _, []) => json!({"want": "balance"}),
         (_, _, registries) => json!({"want": "move", "registries": registries, "to": one()}),
     };
@@ -58,7 +60,8 @@ async fn make(wanted: &MakePlan, read: Show<'_>, change: Change<'_>) -> Result<(
     }
     if let Some(path) = &wanted.save {
         let text = format!("{:#}\n", made["plan"]);
-        let failed = |error: std::io::Error| CommandError::File { path: path.clone(), why: error.to_string() };
+        let failed =
+            |error: std::io::Error| CommandError::File { path: path.clone(), why: error.to_string() };
         std::fs::write(path, text).map_err(failed)?;
     }
     if wanted.submit {
@@ -178,7 +181,17 @@ fn ledger(value: &Value) -> String {
         percent(&value["median_error"]),
         percent(&value["coverage"]),
     );
-    let mut table = Table::new(&["PLAN", "PHASE", "CHECK", "BEFORE", "PREDICTED", "FROM", "TO", "MEASURED", "TAKEN BACK"]);
+    let mut table = Table::new(&[
+        "PLAN",
+        "PHASE",
+        "CHECK",
+        "BEFORE",
+        "PREDICTED",
+        "FROM",
+        "TO",
+        "MEASURED",
+        "TAKEN BACK",
+    ]);
     for entry in each(&value["entries"]) {
         let back = if entry["taken_back"] == true { "yes" } else { "no" };
         table.row([

@@ -105,6 +105,18 @@ const TYPES: &[(&str, Check)] = &[
     ("MakeBody", is_taken_as::<crate::api::plans::MakeBody>),
     ("Made", is_json),
     ("Explained", is_of::<crate::api::plans::Explained>),
+    ("Window", is_of::<dataproxy_planner::Window>),
+    ("Signal", is_of::<dataproxy_planner::signal::Signal>),
+    ("TopRegistry", is_of::<crate::signals::TopRegistry>),
+    ("PoolSignal", is_of::<crate::signals::PoolSignal>),
+    ("SeriesBin", is_of::<crate::signals::SeriesBin>),
+    ("PoolSeries", is_of::<crate::signals::PoolSeries>),
+    ("Used", is_of::<dataproxy_router_api::Used>),
+    ("NodeShare", is_of::<crate::signals::NodeShare>),
+    ("PoolShare", is_of::<crate::signals::PoolShare>),
+    ("Attribution", is_of::<crate::signals::Attribution>),
+    ("RegistryBin", is_of::<dataproxy_router_api::RegistryBin>),
+    ("NodeBin", is_of::<dataproxy_router_api::NodeBin>),
     ("PlanSteer", is_taken_as::<crate::api::plans::SteerBody>),
     ("Pin", is_of::<crate::record::PinRecord>),
     ("Freeze", is_of::<crate::record::FreezeRecord>),
@@ -180,6 +192,7 @@ fn filled(path: &str) -> String {
         "contoso"
     };
     let id = if path.starts_with("/v1/plans") { "p-0" } else { "contoso.1" };
+    let path = path.replace("{stamp}", "a").replace("{pool}", "all");
     path.replace("{name}", names).replace("{id}", id).replace("{verb}", "pause")
 }
 
@@ -203,6 +216,9 @@ async fn every_operation_is_described_and_answers_as_its_description_says() {
         // A freeze and a pin need a reason.
         if operation.method != Method::GET && !path.ends_with("/report") {
             path.push_str("?reason=so");
+        }
+        if path == "/v1/explain" {
+            path.push_str("?stamp=a");
         }
         if operation.gives == Gives::Events {
             // The body never ends; another test reads it.
