@@ -10,6 +10,7 @@ mod changes;
 mod nodes;
 mod reads;
 mod serve;
+mod signals;
 mod stream;
 
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use crate::control::Control;
 use crate::fleet::Fleet;
 use crate::migration::UnixMillis;
 use crate::reconcile::Lead;
+use crate::signals::Signals;
 
 pub use answer::{Changed, ErrorBody};
 pub use auth::{Role, TokenError, Tokens};
 pub use serve::{ServeError, serve};
 
-/// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each.
+/// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each, and up to 60 bins.
 const REPORT_BYTES: usize = 32 << 20;
 
 /// What handlers work with.
@@ -37,6 +39,8 @@ pub struct Context {
     pub control: Arc<Control>,
     /// What nodes report.
     pub fleet: Arc<Fleet>,
+    /// What nodes used.
+    pub signals: Signals,
     /// Who may do what.
     pub tokens: Arc<Tokens>,
     /// Whether this router leads.
@@ -66,6 +70,9 @@ pub fn router(context: Context) -> Router {
         )
         .route("/v1/registries/{name}/move", post(changes::move_registry))
         .route("/v1/registries/{name}/purge", post(changes::purge))
+        .route("/v1/registries/{name}/attribution", get(signals::attribution))
+        .route("/v1/signals", get(signals::signals))
+        .route("/v1/signals/{stamp}/{pool}", get(signals::signal))
         .route("/v1/migrations", get(reads::migrations))
         .route("/v1/migrations/{id}", get(reads::migration))
         .route("/v1/migrations/{id}/{verb}", post(changes::steer))

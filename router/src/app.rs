@@ -18,8 +18,10 @@ use crate::dns::{Bounds, DnsServer};
 use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
 use crate::migration::UnixMillis;
+use crate::minutes::{FileError as MinutesError, Minutes};
 use crate::naming;
 use crate::reconcile::reconcile;
+use crate::signals::Signals;
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
 use crate::store::{Store, StoreError};
@@ -42,6 +44,9 @@ pub enum StartError {
     /// Its etcd cluster is not told well.
     #[error(transparent)]
     Etcd(#[from] EtcdOptionsError),
+    /// The file with what nodes used cannot be used.
+    #[error(transparent)]
+    Minutes(#[from] MinutesError),
     /// A token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -75,7 +80,12 @@ impl StartError {
             Self::Etcd(_) => 78,
             Self::Serve(_) | Self::Dns(_) => 69,
             Self::System(_) => 71,
-            Self::File(_) | Self::Open(_) | Self::Store(_) | Self::Backup { .. } | Self::Restore(_) => 74,
+            Self::File(_)
+            | Self::Minutes(_)
+            | Self::Open(_)
+            | Self::Store(_)
+            | Self::Backup { .. }
+            | Self::Restore(_) => 74,
         })
     }
 }
@@ -126,6 +136,7 @@ async fn run(config: Config) -> Result<(), StartError> {
     };
     let store = open(&config.store).await?;
     let control = Control::open(Arc::clone(&store), config.region.clone()).await?;
+    let signals = signals(&config).await?;
     let fleet = Arc::<Fleet>::default();
     let end = CancellationToken::new();
     let mut parts = JoinSet::new();
@@ -140,6 +151,7 @@ async fn run(config: Config) -> Result<(), StartError> {
     let context = Context {
         control: Arc::clone(&control),
         fleet,
+        signals,
         tokens: Arc::new(tokens),
         lead,
         clock: wall_clock,
@@ -165,6 +177,28 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.shutdown().await;
     candidate.resign().await;
     Ok(())
+}
+
+/// What nodes used, where the settings have it.
+async fn signals(config: &Config) -> Result<Signals, StartError> {
+    let beside = match &config.store {
+        StoreSettings::Embedded { path } => {
+            let mut beside = path.clone().into_os_string();
+            beside.push(".minutes");
+            Some(PathBuf::from(beside))
+        }
+        StoreSettings::Etcd(_) => None,
+    };
+    let path = config.signals.path.clone().or(beside);
+    if path.is_none() {
+        tracing::warn!("what nodes used is kept in memory alone; signals.path names a file for it");
+    }
+    let opened = tokio::task::spawn_blocking(move || match path {
+        Some(path) => Minutes::open(&path),
+        None => Minutes::in_memory(),
+    });
+    let minutes = opened.await.map_err(std::io::Error::other)??;
+    Ok(Signals { minutes: Arc::new(minutes), terms: config.signals.terms() })
 }
 
 async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {

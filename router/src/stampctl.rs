@@ -4,6 +4,7 @@ mod follow;
 mod options;
 mod show;
 mod table;
+mod top;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -83,6 +84,10 @@ async fn run(options: &Options) -> Result<(), CommandError> {
         (Show { client: &client, output: options.output }, Change { client: &client, options });
     match &options.verb {
         Verb::Status => read.value("/v1/status", show::facts).await,
+        Verb::Top { pool } => {
+            let query = pool.as_ref().map(|pool| format!("?pool={pool}")).unwrap_or_default();
+            read.value(&format!("/v1/signals{query}"), top::top).await
+        }
         Verb::Audit { at } => {
             let query = at.map(|at| format!("?at={at}")).unwrap_or_default();
             read.value(&format!("/v1/audit{query}"), show::audit).await

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::answer::{Body, Failed, Named};
 use super::auth::{Access, Role};
+use super::signals::on_disk;
 use crate::command::{Command, Occasion, decide};
 use crate::control::ControlError;
 use crate::fleet::REPORT_EVERY;
@@ -35,7 +36,31 @@ pub(super) async fn report(
         decide(&state, &command, &occasion).map_err(|refusal| Failed::from(ControlError::from(refusal)))?;
         state.revision()
     };
-    context.fleet.hear(report, Instant::now());
+    let bins = take_bins(&context, &report).await;
+    context.fleet.hear(NodeReport { bins: Vec::new(), ..report }, Instant::now());
     let again_ms = u64::try_from(REPORT_EVERY.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(ReportAnswer { revision, again_ms, bins: None }))
+    Ok(Json(ReportAnswer { revision, again_ms, bins }))
+}
+
+/// Keeps what the node used; gives the last bin that is here. A file that fails costs nothing but that: the node tells it
+/// again.
+async fn take_bins(context: &Context, report: &NodeReport) -> Option<u64> {
+    if report.bins.is_empty() {
+        return Some(context.signals.minutes.told(report.name(), report.incarnation));
+    }
+    let (report, now) = (report.clone(), (context.clock)());
+    let node = report.name().clone();
+    let taken = on_disk(context.signals.clone(), move |signals| signals.minutes.take(&report, now)).await;
+    match taken {
+        Ok(taken) => {
+            for (sequence, why) in &taken.refused {
+                tracing::warn!(%node, sequence, why, "a bin of what a node used is refused");
+            }
+            Some(taken.sequence)
+        }
+        Err(error) => {
+            tracing::error!(%node, ?error, "what a node used cannot be kept");
+            None
+        }
+    }
 }

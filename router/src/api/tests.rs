@@ -42,7 +42,9 @@ impl Api {
         tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), clock));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
-        let context = Context { control, fleet, tokens, lead, clock, store: "memory".into() };
+        let minutes = Arc::new(crate::minutes::Minutes::in_memory().unwrap());
+        let signals = Signals { minutes, terms: crate::signals::SignalTerms::default() };
+        let context = Context { control, fleet, signals, tokens, lead, clock, store: "memory".into() };
         Self { context, token: None, _candidate: candidate }
     }
 
@@ -142,6 +144,48 @@ fn report(
         time_ms: None,
         bins: Vec::new(),
     }
+}
+
+#[tokio::test]
+async fn what_a_node_used_is_acknowledged_shown_and_attributed() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let number = clock().0 / 60_000 - 2;
+    let bin = |sequence: u64, number: u64| {
+        json!({"sequence": sequence, "number": number, "bin_seconds": 60, "busy_seconds": 30.0, "cores": 1.0,
+            "observed_seconds": 60.0, "in_rotation_seconds": 60.0, "scope": "host",
+            "registries": [{"registry": "contoso", "cpu_seconds": 24.0, "requests": 5, "hit_bytes": 0, "miss_bytes": 0, "flows": 1.0}]})
+    };
+    let mut told = serde_json::to_value(report("a", 1, 1, Revision(1), Vec::new())).unwrap();
+    let (status, answer) = api.send(Method::POST, "/v1/nodes/a-1/report", Some(told.clone())).await;
+    assert_eq!((status, &answer["bins"]), (StatusCode::OK, &json!(0)), "a node is told that bins are taken");
+    told["bins"] = json!([bin(1, number - 1), bin(2, number), bin(3, number + 1_000_000)]);
+    told["sequence"] = json!(2);
+    for _ in 0..2 {
+        let (status, answer) = api.send(Method::POST, "/v1/nodes/a-1/report", Some(told.clone())).await;
+        assert_eq!((status, &answer["bins"]), (StatusCode::OK, &json!(3)));
+    }
+    let (_, signals) = api.send(Method::GET, "/v1/signals", None).await;
+    let signal = &signals[0];
+    assert_eq!(
+        (&signal["stamp"], &signal["pool"], &signal["signal"]["p95_lo"]),
+        (&json!("a"), &json!("all"), &json!(0.5))
+    );
+    assert!(signal["problem"].as_str().unwrap().contains("684 are needed"), "{signal}");
+    assert!(signal["refused"].as_str().unwrap().contains("apart by a bin or more"), "{signal}");
+    let (_, none) = api.send(Method::GET, "/v1/signals?pool=registry", None).await;
+    assert_eq!(none, json!([]));
+    let (_, series) = api.send(Method::GET, "/v1/signals/a/all", None).await;
+    assert_eq!(series["series"].as_array().map(Vec::len), Some(720), "{series}");
+    let (status, _) = api.send(Method::GET, "/v1/signals/a/dataproxy", None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (_, of) = api.send(Method::GET, "/v1/registries/contoso/attribution", None).await;
+    assert_eq!(
+        (&of["pools"][0]["part"], &of["pools"][0]["used"]["cpu_seconds"]),
+        (&json!(0.8), &json!(48.0))
+    );
+    let (status, _) = api.send(Method::GET, "/v1/registries/nobody/attribution", None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 fn of_contoso(serving: ServingState, epoch: u64, in_flight: u64, quiet_ms: u64) -> Vec<RegistryReport> {

@@ -60,6 +60,12 @@ pub(super) enum Output {
 pub(super) enum Verb {
     /// Show the router: region, revision, whether it leads.
     Status,
+    /// Show which pools are hot: hot-node P95 with its interval, the hottest node, and who causes it.
+    Top {
+        /// Only pools of this role.
+        #[arg(long, value_name = "ROLE", value_parser = ["all", "registry", "dataproxy"])]
+        pool: Option<String>,
+    },
     /// Stamps.
     #[command(subcommand)]
     Stamp(Stamp),
