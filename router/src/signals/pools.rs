@@ -55,7 +55,7 @@ pub(super) fn gather(
     terms: &SignalTerms,
     now: UnixMillis,
 ) -> Vec<Gathered> {
-    gather_by(state, minutes, terms, |rows, bin_seconds| window(rows, bin_seconds, terms, now))
+    gather_by(state, minutes, &|rows, bin_seconds| window(rows, bin_seconds, terms, now), terms)
 }
 
 /// The same over these bins.
@@ -65,19 +65,14 @@ pub(super) fn gather_over(
     terms: &SignalTerms,
     window: Window,
 ) -> Vec<Gathered> {
-    gather_by(state, minutes, terms, |_, _| (window, false))
+    gather_by(state, minutes, &|_, _| (window, false), terms)
 }
 
 /// Which bins a pool's nodes are looked at over, by what they told and the length of their bins; and whether these are
 /// its peak window.
 type Choose<'c> = &'c dyn Fn(&[&Rows], u32) -> (Window, bool);
 
-fn gather_by(
-    state: &State,
-    minutes: &Minutes,
-    terms: &SignalTerms,
-    choose: impl Fn(&[&Rows], u32) -> (Window, bool),
-) -> Vec<Gathered> {
+fn gather_by(state: &State, minutes: &Minutes, choose: Choose<'_>, terms: &SignalTerms) -> Vec<Gathered> {
     let mut pools: BTreeMap<(StampName, &'static str), Members> = BTreeMap::new();
     let mut told = Vec::new();
     for node in minutes.all() {
@@ -91,7 +86,7 @@ fn gather_by(
             record.node.role == role && record.node.in_rotation() && !told.contains(&record.node.name)
         });
         let silent: Vec<NodeName> = silent.map(|record| record.node.name.clone()).collect();
-        pool(stamp, role, nodes, &silent, terms, &choose)
+        pool(stamp, role, nodes, &silent, terms, choose)
     });
     all.collect()
 }

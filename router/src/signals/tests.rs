@@ -93,15 +93,15 @@ fn tell(signals: &Signals, name: &str, bins: Vec<NodeBin>) {
     assert_eq!(taken.refused, []);
 }
 
-/// Half a day of minutes of both nodes: `a1` is at 20 % but for 40 minutes at 60 %, `a2` at 10 %.
-fn half_day(signals: &Signals) -> UnixMillis {
-    for (name, hot) in [("a1", true), ("a2", false)] {
+/// Half a day of minutes of `a1`, and of `a2` as many as that: `a1` is at 20 % but for 40 minutes at 60 %, `a2` at 10 %.
+fn half_day(signals: &Signals, of_the_other: u64) -> UnixMillis {
+    for (name, hot, told) in [("a1", true, 720), ("a2", false, of_the_other)] {
         let ratio = |at: u64| match (hot, at) {
             (true, 100..140) => 0.6,
             (true, _) => 0.2,
             (false, _) => 0.1,
         };
-        tell(signals, name, (0..720).map(|at| bin(at + 1, FIRST + at, ratio(at))).collect());
+        tell(signals, name, (0..told).map(|at| bin(at + 1, FIRST + at, ratio(at))).collect());
     }
     UnixMillis((FIRST + 720) * 60_000)
 }
@@ -109,7 +109,7 @@ fn half_day(signals: &Signals) -> UnixMillis {
 #[test]
 fn the_hottest_node_of_each_minute_makes_the_p95_and_the_registries_are_named() {
     let (signals, state) = (signals(), state());
-    let now = half_day(&signals);
+    let now = half_day(&signals, 720);
     let all = signals.all(&signals.gather(&state, now)).unwrap();
     let [pool] = all.as_slice() else { panic!("{all:?}") };
     let signal = pool.signal.as_ref().unwrap();
@@ -139,10 +139,8 @@ fn the_hottest_node_of_each_minute_makes_the_p95_and_the_registries_are_named() 
 #[test]
 fn a_node_that_falls_silent_is_never_taken_to_be_idle() {
     let (signals, state) = (signals(), state());
-    let now = half_day(&signals);
-    // Both are in rotation, and a1 goes on alone for 50 minutes.
-    tell(&signals, "a1", (0..50).map(|at| bin(721 + at, FIRST + 720 + at, 0.2)).collect());
-    let now = UnixMillis(now.0 + 50 * 60_000);
+    // Both are in rotation, and a2 is silent for the last 50 minutes.
+    let now = half_day(&signals, 670);
     let all = signals.all(&signals.gather(&state, now)).unwrap();
     let signal = all[0].signal.as_ref().unwrap();
     assert_eq!(signal.suspect_bins, 50);
@@ -256,7 +254,7 @@ fn bins_of_seconds_are_labelled_scaled() {
 #[test]
 fn the_planner_s_fleet_has_the_same_signal_the_shares_and_what_registries_read() {
     let (signals, state) = (signals(), state());
-    let now = half_day(&signals);
+    let now = half_day(&signals, 720);
     let fleet = signals.fleet(&state, now).unwrap();
     let pool = &fleet.stamps[0].pools[0];
     let signal = dataproxy_planner::signal::signal(pool, &SignalRules::default()).unwrap();
