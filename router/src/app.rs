@@ -17,11 +17,13 @@ use crate::control::{Control, OpenError};
 use crate::dns::{Bounds, DnsServer};
 use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
+use crate::metrics;
 use crate::migration::UnixMillis;
 use crate::naming;
 use crate::reconcile::reconcile;
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
+use crate::store::measured::Measured;
 use crate::store::{Store, StoreError};
 
 /// How long blocking work may go on once the router ends.
@@ -134,7 +136,8 @@ async fn run(config: Config) -> Result<(), StartError> {
         Some(dns) => Some(DnsServer::bind(&dns.listen, Bounds::default()).await.map_err(StartError::Dns)?),
         None => None,
     };
-    let store = open(&config.store).await?;
+    let metrics = metrics::install().map_err(std::io::Error::other)?;
+    let store: Arc<dyn Store> = Arc::new(Measured(open(&config.store).await?));
     let control = Control::open(Arc::clone(&store), config.region.clone()).await?;
     let fleet = Arc::<Fleet>::default();
     let end = CancellationToken::new();
@@ -147,6 +150,7 @@ async fn run(config: Config) -> Result<(), StartError> {
     if let Some((settings, server)) = config.dns.clone().zip(dns) {
         parts.spawn(naming::name(Arc::clone(&control), settings, server));
     }
+    parts.spawn(metrics::upkeep(metrics.clone()));
     if let Some(certificate) = certificate {
         parts.spawn(certificate.follow());
     }
@@ -157,6 +161,7 @@ async fn run(config: Config) -> Result<(), StartError> {
         lead,
         clock: wall_clock,
         store: config.store.to_string().into(),
+        metrics: metrics.clone(),
     };
     let serving = tokio::spawn(api::serve(listener, acceptor, api::router(context), end.clone()));
     tracing::info!(

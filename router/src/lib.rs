@@ -19,6 +19,7 @@ pub mod control;
 pub mod dns;
 pub mod fleet;
 pub mod leader;
+pub mod metrics;
 pub mod migration;
 pub mod naming;
 pub mod publish;

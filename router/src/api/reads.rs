@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use dataproxy_router_api::{NodeName, RegistryName, Snapshot, StampName};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use super::answer::{Failed, Named, Query};
 use super::auth::{Access, Role};
 use crate::audit::{Excerpt, of_day};
 use crate::leader::Standing;
+use crate::metrics;
 use crate::migration::UnixMillis;
 use crate::view::{self, MigrationView, NodeView, RegistryView, RestartView, StampView};
 
@@ -23,6 +25,14 @@ pub(super) async fn livez() -> Json<Value> {
 /// 200 once the store has been read: what is known is told whatever becomes of the store.
 pub(super) async fn readyz(State(context): State<Context>) -> Json<Value> {
     Json(json!({"state": "ready", "revision": context.control.state().revision()}))
+}
+
+/// What the router counts. Names of registries and nodes are not among it, so nobody is asked who they are.
+pub(super) async fn metrics(State(context): State<Context>) -> impl IntoResponse {
+    let standing = context.lead.borrow().clone();
+    let passed = context.control.passed();
+    metrics::show(&context.control.state(), &context.fleet, &standing, passed);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], context.metrics.render())
 }
 
 pub(super) async fn status(State(context): State<Context>, access: Access) -> Result<Json<Value>, Failed> {

@@ -21,6 +21,8 @@ pub(super) enum Gives {
     List(&'static str),
     /// Server-sent events.
     Events,
+    /// Prometheus's text format.
+    Metrics,
 }
 
 /// One operation.
@@ -78,6 +80,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/livez", "Whether the process answers.", &[], One("Live"), reads::livez),
         get("/readyz", "Whether the store has been read.", &[], One("Ready"), reads::readyz),
         get("/openapi.json", "This document.", &[], One("OpenApi"), openapi::document),
+        get("/metrics", "What the router counts.", &[], Gives::Metrics, reads::metrics),
         get("/v1/status", "The router itself.", &[Viewer], One("Status"), reads::status),
         get("/v1/snapshot", "Everything that nodes are told.", FOLLOWERS, One("Snapshot"), reads::snapshot),
         Operation {

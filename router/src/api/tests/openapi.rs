@@ -180,6 +180,10 @@ async fn every_operation_is_described_and_answers_as_its_description_says() {
     let node = report("a", 1, sequence + 1, Revision(0), Vec::new());
     for operation in operations() {
         let path = filled(operation.path);
+        if operation.gives == Gives::Metrics {
+            // Text, which another test reads.
+            continue;
+        }
         if operation.gives == Gives::Events {
             // The body never ends; another test reads it.
             let request = Request::get(&path).body(Body::empty()).unwrap();
