@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::Context;
 use super::answer::{Failed, Named, Query};
 use super::auth::{Access, Role};
-use crate::audit::{Excerpt, of_day};
+use crate::audit::{Excerpt, Verdict, of_day, verify};
 use crate::leader::Standing;
 use crate::metrics;
 use crate::migration::UnixMillis;
@@ -92,6 +92,14 @@ pub(super) async fn audit(
     access.needs(Role::Admin)?;
     let at = at.unwrap_or_else(context.clock);
     Ok(Json(of_day(context.control.store().as_ref(), at).await?))
+}
+
+pub(super) async fn audit_verdict(
+    State(context): State<Context>,
+    access: Access,
+) -> Result<Json<Verdict>, Failed> {
+    access.needs(Role::Admin)?;
+    Ok(Json(verify(context.control.store().as_ref()).await?))
 }
 
 pub(super) async fn stamps(

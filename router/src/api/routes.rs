@@ -98,6 +98,13 @@ pub(super) fn operations() -> Vec<Operation> {
             query: &["at"],
             ..get("/v1/audit", "Who changed what on a day, and why.", &[Admin], One("Audit"), reads::audit)
         },
+        get(
+            "/v1/audit/verdict",
+            "Whether every line of the audit is there and as it was.",
+            &[Admin],
+            One("AuditVerdict"),
+            reads::audit_verdict,
+        ),
         get("/v1/stamps", "The stamps.", &[Viewer], List("StampView"), reads::stamps),
         get("/v1/stamps/{name}", "A stamp.", &[Viewer], One("StampView"), reads::stamp),
         change(

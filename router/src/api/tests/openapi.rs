@@ -81,6 +81,7 @@ const TYPES: &[(&str, Check)] = &[
     ("Backup", is_of::<crate::backup::Backup>),
     ("Line", is_of::<Line>),
     ("Audit", is_of::<Excerpt>),
+    ("AuditVerdict", is_of::<crate::audit::Verdict>),
     ("StampView", is_of::<view::StampView>),
     ("RegistryView", is_of::<view::RegistryView>),
     ("Terms", is_of::<Terms>),
