@@ -25,6 +25,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::time::Instant;
 
 use crate::control::Control;
+use crate::dns::Zone;
 use crate::fleet::Fleet;
 use crate::metrics;
 use crate::migration::UnixMillis;
@@ -52,6 +53,8 @@ pub struct Context {
     pub store: Arc<str>,
     /// What the router counts.
     pub metrics: PrometheusHandle,
+    /// The zone that names are of, if this router has one.
+    pub zone: Option<Arc<Zone>>,
 }
 
 /// Every path, and who answers it.

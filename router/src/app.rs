@@ -12,14 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Certificate, Context, Only, ServeError, TlsError, TokenError, Tokens};
 use crate::backup::{self, Backup, RestoreError};
+use crate::client::ClientError;
 use crate::config::{Config, Store as StoreSettings};
 use crate::control::{Control, OpenError};
-use crate::dns::{Bounds, DnsServer};
+use crate::dns::{Bounds, DnsServer, Zone};
 use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
 use crate::metrics;
 use crate::migration::UnixMillis;
 use crate::naming;
+use crate::push::push;
 use crate::reconcile::reconcile;
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
@@ -50,6 +52,9 @@ pub enum StartError {
     /// The API's certificate cannot be used.
     #[error("api.tls: {0}")]
     Tls(#[from] TlsError),
+    /// The authorities of the webhook cannot be read.
+    #[error("dns.webhook: {0}")]
+    Webhook(#[from] ClientError),
     /// The API cannot listen.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -76,7 +81,7 @@ impl StartError {
     /// The process's exit code, as BSD's `sysexits` number such ends.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Token(_) | Self::Tls(_) => 66,
+            Self::Token(_) | Self::Tls(_) | Self::Webhook(_) => 66,
             Self::Etcd(_) => 78,
             Self::Serve(_) | Self::Dns(_) => 69,
             Self::System(_) => 71,
@@ -147,6 +152,13 @@ async fn run(config: Config) -> Result<(), StartError> {
     let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
     let lead = candidate.standing();
     parts.spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), wall_clock));
+    let naming = config.dns.as_ref().and_then(|dns| Some((dns, Zone::new(&dns.zone).ok()?)));
+    let zone = naming.as_ref().map(|(_, zone)| zone.clone());
+    if let Some((settings, zone)) = naming
+        && let Some(webhook) = settings.webhook.clone()
+    {
+        parts.spawn(push(Arc::clone(&control), zone, webhook, lead.clone(), wall_clock)?);
+    }
     if let Some((settings, server)) = config.dns.clone().zip(dns) {
         parts.spawn(naming::name(Arc::clone(&control), settings, server));
     }
@@ -162,6 +174,7 @@ async fn run(config: Config) -> Result<(), StartError> {
         clock: wall_clock,
         store: config.store.to_string().into(),
         metrics: metrics.clone(),
+        zone: zone.map(Arc::new),
     };
     let serving = tokio::spawn(api::serve(listener, acceptor, api::router(context), end.clone()));
     tracing::info!(

@@ -2,6 +2,7 @@
 //! says on which records it rests; whoever commits it has the store compare those.
 
 mod moves;
+mod names;
 mod nodes;
 mod registries;
 mod restarts;
@@ -15,7 +16,7 @@ use dataproxy_router_api::{
 use serde::{Deserialize, Serialize};
 
 use crate::migration::{Terms, UnixMillis};
-use crate::record::Record;
+use crate::record::{Record, SentRecord};
 use crate::restart::{RestartTerms, Step};
 use crate::state::State;
 
@@ -145,6 +146,11 @@ pub enum Command {
         repository: Option<String>,
         /// The digest, if not all.
         digest: Option<String>,
+    },
+    /// Write to the outbox of names, as the leader does.
+    Names {
+        /// What was sent, or is to be.
+        records: Vec<SentRecord>,
     },
     /// Let go of what has had its time.
     Sweep,
@@ -296,6 +302,7 @@ pub fn decide(state: &State, command: &Command, occasion: &Occasion) -> Result<D
         Command::ForgetNode { name } => nodes::forget(state, name),
         Command::Reported(report) => nodes::reported(state, report),
         Command::Silent { name } => nodes::silent(state, name),
+        Command::Names { records } => names::put(state, records),
         Command::Sweep => Ok(sweep::sweep(state, occasion.now)),
     }
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::api::Role;
 use crate::dns::{Zone, ZoneSettings};
+use crate::push::Webhook;
 use crate::store::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 
 /// Everything that a router is told at its start.
@@ -52,6 +53,9 @@ pub struct Dns {
     /// The file that the zone's record sets are written to, for another server to answer from.
     #[serde(default)]
     pub record_sets: Option<PathBuf>,
+    /// The webhook that is told of every change of names, as ExternalDNS tells its providers.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
 }
 
 /// The API.

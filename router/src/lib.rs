@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod migration;
 pub mod naming;
 pub mod publish;
+pub mod push;
 pub mod reconcile;
 pub mod record;
 pub mod restart;

@@ -10,7 +10,7 @@ use dataproxy_router_api::{
 use crate::migration::Migration;
 use crate::record::{
     EPOCHS, EpochRecord, HISTORY, HistoryRecord, MIGRATIONS, NODES, NodeRecord, PURGES, PurgeRecord,
-    REGISTRIES, RESTARTS, Record, STAMPS, StampRecord,
+    REGISTRIES, RESTARTS, Record, SENT, STAMPS, SentRecord, StampRecord,
 };
 use crate::restart::Restart;
 
@@ -36,6 +36,7 @@ pub struct State {
     /// Those that have not ended, so that nobody has to look through those that have.
     moving: BTreeSet<String>,
     restarts: BTreeMap<StampName, Versioned<Restart>>,
+    sent: BTreeMap<RegistryName, Versioned<SentRecord>>,
     purges: BTreeMap<String, Versioned<PurgeRecord>>,
     /// Of registries that are no more.
     epochs: BTreeMap<RegistryName, Versioned<EpochRecord>>,
@@ -63,6 +64,7 @@ impl State {
             migrations: BTreeMap::new(),
             moving: BTreeSet::new(),
             restarts: BTreeMap::new(),
+            sent: BTreeMap::new(),
             purges: BTreeMap::new(),
             epochs: BTreeMap::new(),
         }
@@ -121,6 +123,7 @@ impl State {
                         | Record::Migration(_)
                         | Record::Restart(_)
                         | Record::History(_)
+                        | Record::Sent(_)
                         | Record::Epoch(_) => {}
                     }
                     // A node may have gone from one stamp to another: both have changed.
@@ -156,6 +159,7 @@ impl State {
                 | Record::Restart(_)
                 | Record::Purge(_)
                 | Record::History(_)
+                | Record::Sent(_)
                 | Record::Epoch(_) => None,
             },
             Written::Gone(key) => match key.strip_prefix(NODES) {
@@ -186,6 +190,9 @@ impl State {
                 self.migrations.insert(value.id.clone(), Versioned { value, version });
             }
             Record::History(value) => self.history = Some(Versioned { value, version }),
+            Record::Sent(value) => {
+                self.sent.insert(value.registry.clone(), Versioned { value, version });
+            }
             Record::Restart(value) => {
                 self.restarts.insert(value.stamp.clone(), Versioned { value, version });
             }
@@ -211,6 +218,8 @@ impl State {
             self.migrations.remove(id);
         } else if let Some(name) = key.strip_prefix(EPOCHS) {
             self.epochs.remove(name);
+        } else if let Some(name) = key.strip_prefix(SENT) {
+            self.sent.remove(name);
         } else if let Some(name) = key.strip_prefix(RESTARTS) {
             self.restarts.remove(name);
         } else if key.starts_with(PURGES) {
@@ -330,6 +339,16 @@ impl State {
         self.restarts.values()
     }
 
+    /// What a webhook has been told, and is to be told.
+    pub fn sent(&self) -> impl Iterator<Item = &SentRecord> {
+        self.sent.values().map(|sent| &sent.value)
+    }
+
+    /// The same of one registry.
+    pub fn sent_of(&self, registry: &RegistryName) -> Option<&SentRecord> {
+        self.sent.get(registry).map(|sent| &sent.value)
+    }
+
     /// The last epoch of a registry that is no more.
     pub fn last_epoch(&self, registry: &RegistryName) -> Option<&EpochRecord> {
         self.epochs.get(registry).map(|record| &record.value)
@@ -353,6 +372,9 @@ impl State {
         }
         if let Some(id) = key.strip_prefix(MIGRATIONS) {
             return self.migrations.get(id).map(|record| record.version);
+        }
+        if let Some(name) = key.strip_prefix(SENT) {
+            return self.sent.get(name).map(|record| record.version);
         }
         if key == HISTORY {
             return self.history.as_ref().map(|record| record.version);

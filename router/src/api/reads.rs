@@ -13,6 +13,7 @@ use super::Context;
 use super::answer::{Failed, Named, Query};
 use super::auth::{Access, Role};
 use crate::audit::{Excerpt, Verdict, of_day, verify};
+use crate::dns::{DnsEndpoint, RecordSets};
 use crate::leader::Standing;
 use crate::metrics;
 use crate::migration::UnixMillis;
@@ -131,6 +132,18 @@ pub(super) async fn restart(
     let of = of.ok_or_else(|| Failed::not_found("restart", format!("stamp {name} was not restarted")))?;
     let (now, wall) = (Instant::now(), (context.clock)());
     Ok(Json(view::restart(&state, &context.fleet, &of.value, now, wall)))
+}
+
+/// The names of the zone as a resource of ExternalDNS.
+pub(super) async fn endpoints(
+    State(context): State<Context>,
+    access: Access,
+) -> Result<Json<DnsEndpoint>, Failed> {
+    access.needs(Role::Viewer)?;
+    let zone = context.zone.as_ref().ok_or_else(|| {
+        Failed::not_found("dns", "this router has no zone; `dns.zone` in its settings names one")
+    })?;
+    Ok(Json(DnsEndpoint::new(&RecordSets::new(zone, &context.control.state().snapshot()))))
 }
 
 pub(super) async fn registries(

@@ -138,6 +138,13 @@ pub(super) fn operations() -> Vec<Operation> {
             None,
             changes::steer_restart,
         ),
+        get(
+            "/v1/dns/endpoints",
+            "The names of the zone, as a DNSEndpoint of ExternalDNS.",
+            &[Viewer],
+            One("DnsEndpoint"),
+            reads::endpoints,
+        ),
         get("/v1/registries", "The registries.", &[Viewer], List("RegistryView"), reads::registries),
         get("/v1/registries/{name}", "A registry.", &[Viewer], One("RegistryView"), reads::registry),
         change(

@@ -48,6 +48,7 @@ impl Api {
         tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), clock));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
+        let zone = Zone::new(&crate::dns::ZoneSettings::new("registry.test")).unwrap();
         let context = Context {
             control,
             fleet,
@@ -56,6 +57,7 @@ impl Api {
             clock,
             store: "memory".into(),
             metrics: metrics::install().unwrap(),
+            zone: Some(Arc::new(zone)),
         };
         let description = openapi::document(&context).await;
         Self { context, token: None, description, _candidate: candidate }

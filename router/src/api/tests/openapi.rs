@@ -82,6 +82,8 @@ const TYPES: &[(&str, Check)] = &[
     ("Line", is_of::<Line>),
     ("Audit", is_of::<Excerpt>),
     ("AuditVerdict", is_of::<crate::audit::Verdict>),
+    ("Endpoint", is_of::<crate::dns::Endpoint>),
+    ("DnsEndpoint", is_of::<crate::dns::DnsEndpoint>),
     ("StampView", is_of::<view::StampView>),
     ("RegistryView", is_of::<view::RegistryView>),
     ("Terms", is_of::<Terms>),
