@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::api::Role;
 use crate::dns::{Zone, ZoneSettings};
+use crate::push::Webhook;
 use crate::signals::SignalTerms;
 use crate::store::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 
@@ -57,6 +58,9 @@ pub struct Dns {
     /// The file that the zone's record sets are written to, for another server to answer from.
     #[serde(default)]
     pub record_sets: Option<PathBuf>,
+    /// The webhook that is told of every change of names, as ExternalDNS tells its providers.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
 }
 
 /// The API.

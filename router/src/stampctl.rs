@@ -17,7 +17,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Client, ClientError, ClientOptions};
-use options::{Migration, Node, Options, Output, Registry, Stamp, Verb};
+use options::{Audit, Migration, Node, Options, Output, Registry, Stamp, Verb};
 
 /// It did what was asked.
 const DONE: u8 = 0;
@@ -93,7 +93,18 @@ async fn run(options: &Options) -> Result<(), CommandError> {
             let query = pool.as_ref().map(|pool| format!("?pool={pool}")).unwrap_or_default();
             read.value(&format!("/v1/signals{query}"), top::top).await
         }
-        Verb::Audit { at } => {
+        Verb::Audit { verb: Some(Audit::Verify), .. } => {
+            let verdict = client.get("/v1/audit/verdict").await?;
+            match options.output {
+                Output::Json => show::json(&verdict)?,
+                Output::Table => show::text(&show::verdict(&verdict))?,
+            }
+            match verdict["broken"].as_array().map_or(0, Vec::len) {
+                0 => Ok(()),
+                places => Err(CommandError::Ended(format!("the audit is broken in {places} places"))),
+            }
+        }
+        Verb::Audit { at, verb: None } => {
             let query = at.map(|at| format!("?at={at}")).unwrap_or_default();
             read.value(&format!("/v1/audit{query}"), show::audit).await
         }

@@ -13,6 +13,7 @@ use super::signals::on_disk;
 use crate::command::{Command, Occasion, decide};
 use crate::control::ControlError;
 use crate::fleet::REPORT_EVERY;
+use crate::metrics;
 
 /// Takes in what a node says of itself. What is new is written by the leader, a moment later.
 pub(super) async fn report(
@@ -22,7 +23,18 @@ pub(super) async fn report(
     Body(report): Body<NodeReport>,
 ) -> Result<Json<ReportAnswer>, Failed> {
     access.needs(Role::Node)?;
-    if report.node.name != name {
+    let taken = take(&context, &access, &name, report);
+    metrics::reported(if taken.is_ok() { "taken" } else { "refused" });
+    taken.map(Json)
+}
+
+fn take(
+    context: &Context,
+    access: &Access,
+    name: &NodeName,
+    report: NodeReport,
+) -> Result<ReportAnswer, Failed> {
+    if report.node.name != *name {
         return Err(Failed::new(
             StatusCode::BAD_REQUEST,
             "name",
@@ -31,7 +43,7 @@ pub(super) async fn report(
     }
     let point = {
         let state = context.control.state();
-        access.reports_for(&report, state.node(&name).map(|record| &record.value.stamp))?;
+        access.reports_for(&report, state.node(name).map(|record| &record.value.stamp))?;
         let occasion = Occasion { actor: String::new(), reason: String::new(), now: (context.clock)() };
         let command = Command::Reported(Box::new(report.clone()));
         decide(&state, &command, &occasion).map_err(|refusal| Failed::from(ControlError::from(refusal)))?;
@@ -40,7 +52,7 @@ pub(super) async fn report(
     let bins = take_bins(&context, &report).await;
     context.fleet.hear(NodeReport { bins: Vec::new(), ..report }, Instant::now());
     let again_ms = u64::try_from(REPORT_EVERY.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(ReportAnswer { history: point.history, revision: point.revision, again_ms, bins }))
+    Ok(ReportAnswer { history: point.history, revision: point.revision, again_ms, bins })
 }
 
 /// Keeps what the node used; gives the last bin that is here. A file that fails costs nothing but that: the node tells it

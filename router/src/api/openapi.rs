@@ -60,6 +60,10 @@ fn described(operation: &Operation) -> Value {
         Gives::List(schema) => {
             json!({"application/json": {"schema": {"type": "array", "items": reference(schema)}}})
         }
+        Gives::Metrics => json!({"text/plain": {"schema": {
+            "type": "string",
+            "description": "Prometheus's text format, version 0.0.4; docs/metrics.md lists what there is.",
+        }}}),
         Gives::Events => json!({"text/event-stream": {"schema": {
             "type": "string",
             "description": "Events `snapshot`, with a Snapshot, and `change`, with a Change, as JSON; a comment every 5 s.",

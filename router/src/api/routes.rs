@@ -21,6 +21,8 @@ pub(super) enum Gives {
     List(&'static str),
     /// Server-sent events.
     Events,
+    /// Prometheus's text format.
+    Metrics,
 }
 
 /// One operation.
@@ -78,6 +80,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/livez", "Whether the process answers.", &[], One("Live"), reads::livez),
         get("/readyz", "Whether the store has been read.", &[], One("Ready"), reads::readyz),
         get("/openapi.json", "This document.", &[], One("OpenApi"), openapi::document),
+        get("/metrics", "What the router counts.", &[], Gives::Metrics, reads::metrics),
         get("/v1/status", "The router itself.", &[Viewer], One("Status"), reads::status),
         get("/v1/snapshot", "Everything that nodes are told.", FOLLOWERS, One("Snapshot"), reads::snapshot),
         Operation {
@@ -95,6 +98,13 @@ pub(super) fn operations() -> Vec<Operation> {
             query: &["at"],
             ..get("/v1/audit", "Who changed what on a day, and why.", &[Admin], One("Audit"), reads::audit)
         },
+        get(
+            "/v1/audit/verdict",
+            "Whether every line of the audit is there and as it was.",
+            &[Admin],
+            One("AuditVerdict"),
+            reads::audit_verdict,
+        ),
         get("/v1/stamps", "The stamps.", &[Viewer], List("StampView"), reads::stamps),
         get("/v1/stamps/{name}", "A stamp.", &[Viewer], One("StampView"), reads::stamp),
         change(
@@ -127,6 +137,13 @@ pub(super) fn operations() -> Vec<Operation> {
             &[Operator],
             None,
             changes::steer_restart,
+        ),
+        get(
+            "/v1/dns/endpoints",
+            "The names of the zone, as a DNSEndpoint of ExternalDNS.",
+            &[Viewer],
+            One("DnsEndpoint"),
+            reads::endpoints,
         ),
         get("/v1/registries", "The registries.", &[Viewer], List("RegistryView"), reads::registries),
         get("/v1/registries/{name}", "A registry.", &[Viewer], One("RegistryView"), reads::registry),

@@ -39,7 +39,8 @@ struct Api {
 
 impl Api {
     async fn new(tokens: Tokens) -> Self {
-        let control = Control::open(MemoryStore::new(), "local".parse().unwrap()).await.unwrap();
+        let store = Arc::new(crate::store::measured::Measured(MemoryStore::new()));
+        let control = Control::open(store, "local".parse().unwrap()).await.unwrap();
         let following = Arc::clone(&control);
         tokio::spawn(async move { following.follow().await });
         let fleet = Arc::<Fleet>::default();
@@ -54,10 +55,22 @@ impl Api {
         ));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
+        let zone = Zone::new(&crate::dns::ZoneSettings::new("registry.test")).unwrap();
         let minutes = Arc::new(crate::minutes::Minutes::in_memory().unwrap());
         let signals = Signals { minutes, terms: crate::signals::SignalTerms::default() };
         let guard = Arc::new(crate::reconcile::Unmeasured);
-        let context = Context { control, fleet, signals, tokens, lead, guard, clock, store: "memory".into() };
+        let context = Context {
+            control,
+            fleet,
+            signals,
+            tokens,
+            lead,
+            guard,
+            clock,
+            store: "memory".into(),
+            metrics: metrics::install().unwrap(),
+            zone: Some(Arc::new(zone)),
+        };
         let description = openapi::document(&context).await;
         Self { context, token: None, description, _candidate: candidate }
     }
@@ -615,4 +628,46 @@ async fn a_nodes_token_reports_for_its_own_stamp_and_name_alone() {
             Some(words) => api.refused(&answer, StatusCode::FORBIDDEN, "token-node", words),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric_of_the_documentation_is_shown_after_a_move_and_counts_what_was_asked() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let mut sequence = 0;
+    api.until(&mut sequence, |_| Vec::new(), "/v1/nodes", |nodes| nodes.as_array().unwrap().len() == 2).await;
+    api.done(Method::POST, "/v1/registries/contoso/move", json!({"to": "b"})).await;
+    api.send(Method::GET, "/nothing", None).await;
+    let watched = Request::get("/v1/watch").body(Body::empty()).unwrap();
+    let mut events =
+        router(api.context.clone()).oneshot(watched).await.unwrap().into_body().into_data_stream();
+    events.next().await.unwrap().unwrap();
+    crate::metrics::DnsCounters::get()
+        .count(b"\0\0\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x1c\0\x01", &[0, 0, 0x80, 3]);
+    let scraped = async || {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let response = router(api.context.clone()).oneshot(request).await.unwrap();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; version=0.0.4");
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let text = scraped().await;
+    for metric in crate::metrics::METRICS {
+        assert!(text.contains(&format!("# TYPE {} ", metric.name)), "no {} in\n{text}", metric.name);
+    }
+    for line in [
+        "router_leads 1",
+        "router_nodes{state=\"ready\"} 2",
+        "router_bindings{phase=\"preparing\"} 1",
+        "router_migrations{state=\"preparing\"} 1",
+        "router_watchers 1",
+        "router_told_total{event=\"snapshot\"} 1",
+        "router_api_requests_total{route=\"none\",method=\"GET\",status=\"404\"} 1",
+        "router_api_requests_total{route=\"/v1/registries/{name}/move\",method=\"POST\",status=\"200\"} 1",
+        "router_dns_queries_total{type=\"AAAA\",rcode=\"NXDOMAIN\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+    }
+    drop(events);
+    assert!(scraped().await.lines().any(|line| line == "router_watchers 0"));
 }

@@ -106,9 +106,18 @@ pub(super) enum Verb {
         /// Any time of the day, in milliseconds since 1970 (UTC); today if absent.
         #[arg(long, value_name = "MILLISECONDS")]
         at: Option<u64>,
+        #[command(subcommand)]
+        verb: Option<Audit>,
     },
     /// Write everything that the router keeps, as a backup for `router restore`.
     Export,
+}
+
+/// The audit.
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Follow the chain from its end to its first line: whether every line is there and as it was.
+    Verify,
 }
 
 /// Stamps.

@@ -81,6 +81,9 @@ const TYPES: &[(&str, Check)] = &[
     ("Backup", is_of::<crate::backup::Backup>),
     ("Line", is_of::<Line>),
     ("Audit", is_of::<Excerpt>),
+    ("AuditVerdict", is_of::<crate::audit::Verdict>),
+    ("Endpoint", is_of::<crate::dns::Endpoint>),
+    ("DnsEndpoint", is_of::<crate::dns::DnsEndpoint>),
     ("StampView", is_of::<view::StampView>),
     ("RegistryView", is_of::<view::RegistryView>),
     ("Terms", is_of::<Terms>),
@@ -216,6 +219,10 @@ async fn every_operation_is_described_and_answers_as_its_description_says() {
         // A freeze and a pin need a reason.
         if operation.method != Method::GET && !path.ends_with("/report") {
             path.push_str("?reason=so");
+        }
+        if operation.gives == Gives::Metrics {
+            // Text, which another test reads.
+            continue;
         }
         if path == "/v1/explain" {
             path.push_str("?stamp=a");
