@@ -343,6 +343,42 @@ async fn what_the_page_cache_has_lost_is_read_and_not_sent_from_the_file() {
 }
 
 #[tokio::test]
+async fn what_the_page_cache_loses_inside_a_piece_is_read_again_and_no_thread_of_the_runtime_waits_for_it() {
+    let server = Server::new().await;
+    let mut reader = server.cache.read(&server.key, &server.source, Wanted::Whole).await.unwrap();
+    let piece = std::future::poll_fn(|context| reader.poll_piece(context, MIB)).await.unwrap().unwrap();
+    let Piece::InFile(piece) = piece else { panic!("it is in its file") };
+    let stand_ins = StandIns::new(1 << 20).unwrap();
+    let mut rest = stand_ins.put(piece, false).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut connection = Sendfile::new(listener.accept().await.unwrap().0, Some(stand_ins));
+    let file = File::open(server.data_file().unwrap()).unwrap();
+    file.sync_all().unwrap();
+    let mut got = Vec::new();
+    for lost in [false, true, false] {
+        // The client takes its time, and all that it was sent.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+        if lost {
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+        let part = rest.split_to(32 << 10);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let first = Pin::new(&mut connection).poll_write(&mut context, &part);
+        assert_eq!(first.is_pending(), lost, "{first:?}: what is not at hand is waited for elsewhere");
+        if lost {
+            connection.write_all(&part).await.unwrap();
+        }
+        let mut taken = vec![0; part.len()];
+        tokio::time::timeout(PATIENCE, client.read_exact(&mut taken)).await.expect("in time").unwrap();
+        got.extend(taken);
+    }
+    assert!(got == server.content[..got.len()]);
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_costs_a_file_that_is_open_nothing_but_its_use() {
     let server = Server::new().await;
     server.cache.fail_disk(DiskCall::Read, Some(std::io::ErrorKind::Other));
