@@ -19,7 +19,7 @@ use dataproxy_cache::{Cache, Digest};
 use dataproxy_router_api::{Delivery, NodeName, StampName};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Response, StatusCode, request};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::account::{Account, Observer};
 use crate::bindings::Bindings;
@@ -139,13 +139,15 @@ impl Puller {
         let has_content = !content.is_end_stream();
         drop(content);
         let mut account = Account::open(&parts, self.node.clone(), self.observer.clone());
-        let mut arrival = None;
+        let (mut arrival, began) = (None, Instant::now());
         let pulled = timeout(ANSWER_MAX, self.pull(&parts, has_content, &mut account, &mut arrival)).await;
         let pulled = pulled.unwrap_or(Err(Refusal::StorageTimeout));
         match arrival {
             None => respond(pulled, &Manner::of(&parts, has_content), Taker::of(&parts), account),
             // In a box: most registries are at home.
-            Some(arrival) => Box::pin(self.arrived(pulled, arrival, parts, has_content, account)).await,
+            Some(arrival) => {
+                Box::pin(self.arrived(pulled, arrival, (parts, began), has_content, account)).await
+            }
         }
     }
 
@@ -154,17 +156,20 @@ impl Puller {
         &self,
         pulled: Result<Answer, Refusal>,
         arrival: Box<Arrival>,
-        parts: request::Parts,
+        (parts, began): (request::Parts, Instant),
         has_content: bool,
         mut account: Account,
     ) -> Response<Body> {
         let manner = Manner::of(&parts, has_content);
         let mut response = match pulled {
             Ok(answer) => respond(Ok(answer), &manner, Taker::of(&parts), account),
-            Err(refusal) => match self.late.forward(&arrival, refusal, parts.clone(), &mut account).await {
-                Ok(response) => forward::accounted_response(response, account),
-                Err(refusal) => respond(Err(refusal), &manner, Taker::of(&parts), account),
-            },
+            Err(refusal) => {
+                let forwarded = self.late.forward(&arrival, refusal, parts.clone(), began, &mut account);
+                match forwarded.await {
+                    Ok(response) => forward::accounted_response(response, account),
+                    Err(refusal) => respond(Err(refusal), &manner, Taker::of(&parts), account),
+                }
+            }
         };
         self.late.close(&arrival, &parts, &mut response);
         response
