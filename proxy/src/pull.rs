@@ -18,7 +18,7 @@ use std::time::Duration;
 use dataproxy_cache::{Cache, Digest};
 use dataproxy_router_api::{Delivery, NodeName, StampName};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Response, StatusCode, request};
+use http::{HeaderMap, Response, StatusCode, header, request};
 use tokio::time::{Instant, timeout};
 
 use crate::account::{Account, Observer};
@@ -299,7 +299,8 @@ impl Puller {
         let Some((pulling, first)) = prefetch.asked(owned.key(), at.repository()) else { return };
         account.pulls(pulling);
         if let Some(image) = first {
-            let (puller, prefetch, parts) = (Arc::clone(self), Arc::clone(prefetch), Arc::new(parts.clone()));
+            let (puller, prefetch, parts) =
+                (Arc::clone(self), Arc::clone(prefetch), Arc::new(address(parts)));
             let own = move |digest| {
                 let (puller, parts) = (Arc::clone(&puller), Arc::clone(&parts));
                 Box::pin(async move { puller.owned(&parts, &digest).await.ok() }) as BoxFuture<'static, _>
@@ -322,6 +323,18 @@ impl Puller {
             None => owned,
         })
     }
+}
+
+/// What a request asks for, without what belongs to its connection.
+fn address(parts: &request::Parts) -> request::Parts {
+    let (mut address, ()) = http::Request::new(()).into_parts();
+    address.method = parts.method.clone();
+    address.uri = parts.uri.clone();
+    address.version = parts.version;
+    if let Some(host) = parts.headers.get(header::HOST) {
+        address.headers.insert(header::HOST, host.clone());
+    }
+    address
 }
 
 /// The response to an answer of this node's own, or to its refusal.
