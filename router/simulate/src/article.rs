@@ -1,0 +1,6 @@
+//! The article's example, planned from raw telemetry and carried out phase by phase.
+
+pub mod fitted;
+
+#[cfg(test)]
+mod tests;

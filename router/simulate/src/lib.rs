@@ -1,0 +1,11 @@
+//! A region's traffic as a model, and what planners make of it.
+//!
+//! Pure and deterministic: every number that is drawn comes from a seed that the caller gives.
+
+pub mod article;
+mod chance;
+pub mod region;
+pub mod rhythm;
+pub mod telemetry;
+pub mod town;
+pub mod truth;
