@@ -6,6 +6,7 @@ pub mod article;
 mod chance;
 pub mod region;
 pub mod rhythm;
+pub mod scenarios;
 pub mod telemetry;
 pub mod town;
 pub mod truth;
