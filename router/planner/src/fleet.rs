@@ -65,7 +65,8 @@ pub struct Pool {
     pub window: Window,
     /// Nodes that were in rotation in some of these bins, in the order of their names.
     pub nodes: Vec<Node>,
-    /// Who caused the CPU, in the order of the registries' names. What no share explains is the node's own.
+    /// Who caused the CPU, in the order of the registries' names; of a large pool its top few dozens. What no share
+    /// explains is the node's own and that of all other registries.
     pub shares: Vec<Share>,
     /// The fewest nodes that a scaler keeps, if one scales it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +74,12 @@ pub struct Pool {
     /// The version that its nodes run, or words for a mixture.
     #[serde(default)]
     pub build: String,
+    /// Zones that its nodes lie in, if known: a pool is never made smaller than one node in each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<u32>,
+    /// P95 of the peak windows before `window`, oldest first, one a day; those that were valid.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past_p95: Vec<f32>,
 }
 
 /// A node's measurements.
@@ -82,7 +89,7 @@ pub struct Node {
     pub name: NodeName,
     /// Cores that its limit allows; ratios are parts of these.
     pub cores: f32,
-    /// One for each bin of the window; `None` where nothing was reported though it was in rotation, or where nobody
+    /// One for each bin of the window: outside of rotation one with `in_rotation_seconds` 0; `None` where nothing was reported though it was in rotation, or where nobody
     /// knows whether it was.
     pub bins: Vec<Option<Bin>>,
 }
@@ -115,6 +122,16 @@ pub struct Registry {
     pub name: RegistryName,
     /// Its home.
     pub home_stamp: StampName,
+    /// Whose it is, if known: a policy may isolate a tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Registries that are expected to be alike: what is not measured of one is taken from its class. May be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub class: String,
+    /// Whether its figures and shares are those of the whole window. False for a new registry and for one whose
+    /// reports are missing: it is then taken to be as large as the 90th percentile of its class, never as nothing.
+    #[serde(default = "yes")]
+    pub measured: bool,
     /// The storage accounts that hold its content.
     pub placement: Vec<AccountName>,
     /// Bytes a second that it was served in its busiest bin.
@@ -123,6 +140,9 @@ pub struct Registry {
     pub peak_requests_per_second: f64,
     /// Connections at a time, on average over the window; 0 if not known.
     pub mean_flows: f64,
+    /// Part of its bytes that came from the cache, 0 to 1: what a cold destination has to read anew. 1 if not known.
+    #[serde(default = "all")]
+    pub hit_share: f64,
     /// Bytes of its blobs that are asked for again and again: what a new home has to read once.
     pub hot_set_bytes: u64,
     /// Set by an operator: it stays where it is, and why.
@@ -134,6 +154,14 @@ pub struct Registry {
     /// When it last moved and where from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_move: Option<LastMove>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 /// A move that was made.

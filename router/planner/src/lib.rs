@@ -4,5 +4,6 @@
 //! gathers the [`Fleet`], keeps the plan and carries it out.
 
 mod fleet;
+pub mod signal;
 
 pub use fleet::{Account, Bin, Fleet, LastMove, Node, Pool, Registry, Share, Stamp, StampKind, Window};
