@@ -157,7 +157,7 @@ impl Default for Measuring {
             samples_per_core_second: 78.0,
             bias_sigma: 0.03,
             noise_sigma: 0.005,
-            lost: 0.001,
+            lost: 0.0005,
             silences: Vec::new(),
         }
     }

@@ -41,7 +41,7 @@ pub struct Case {
     /// The stamp that it is about, as a place in the region.
     pub source: usize,
     /// The day whose window shows what came of a plan; 0 is the one that the planner saw.
-    pub after: u32,
+    pub after: i32,
     /// The tenant whose registries a policy isolates, if it does.
     pub isolate: Option<u32>,
 }
@@ -117,6 +117,8 @@ scenarios! {
     /// Nothing is hot.
     Calm = "calm", Nothing, odd::calm;
     /// Those who matter moved here yesterday.
+    Cooldown = "cooldown", Nothing, odd::cooldown;
+    /// Hot on one day of three.
     Flapping = "flapping", Nothing, odd::flapping;
     /// The hot stamp is in a rollout.
     Rollout = "rollout", Nothing, odd::rollout;

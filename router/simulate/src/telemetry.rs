@@ -11,8 +11,10 @@ use rand::RngExt as _;
 
 use crate::chance::{Purpose, around_one, normal, stream};
 use crate::region::{BINS_OF_A_DAY, Region, Silence, Silent};
-use crate::truth::{Draw, PoolTruth, Truth};
+use crate::truth::{Draw, PoolTruth, Truth, nearest_rank};
 
+/// Windows before this one whose P95 is known.
+const PAST_DAYS: i32 = 4;
 /// Length of a bin in seconds.
 const BIN_SECONDS: u32 = 60;
 /// Number of the first bin of day 0's window: 08:00 UTC on a Monday.
@@ -23,8 +25,12 @@ const EGRESS: f64 = 6.25e9;
 const MISSES: f64 = 0.05;
 
 /// Seconds since 1970 at which the window of a day has ended: when a planner looks at it.
-pub fn taken(day: u32, bins: usize) -> u64 {
-    (FIRST_BIN + u64::from(day) * BINS_OF_A_DAY as u64 + bins as u64) * u64::from(BIN_SECONDS)
+pub fn taken(day: i32, bins: usize) -> u64 {
+    (first_bin(day) + bins as u64) * u64::from(BIN_SECONDS)
+}
+
+fn first_bin(day: i32) -> u64 {
+    FIRST_BIN.saturating_add_signed(i64::from(day) * BINS_OF_A_DAY as i64)
 }
 
 /// A region and the names that its parts have in a fleet.
@@ -78,7 +84,7 @@ impl Region {
         let mut accounts: Vec<_> = names.accounts.iter().map(account).collect();
         accounts.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(planner::Fleet {
-            revision: Revision(1 + u64::from(draw.day)),
+            revision: Revision(1),
             taken: taken(draw.day, self.bins),
             stamps,
             registries,
@@ -105,6 +111,10 @@ impl Region {
         }
         planner::Registry {
             name: registry.name.clone(),
+            tenant: Some(format!("tenant-{}", registry.tenant)),
+            class: String::new(),
+            measured: true,
+            hit_share: 1.0 - MISSES,
             home_stamp: self.stamps[registry.home].name.clone(),
             placement: vec![names.accounts[registry.home].clone()],
             peak_bytes_per_second: bytes,
@@ -129,7 +139,7 @@ impl Region {
         let stamp = &self.stamps[pool.stamp];
         let cores = stamp.pool(pool.role).map_or(1.0, |pool| pool.cores);
         let demand = pool.demand();
-        let key = [draw.seed, draw.day.into(), pool.stamp as u64, pool.role as u64];
+        let key = [draw.seed, draw.key(), pool.stamp as u64, pool.role as u64];
         let mut chance = stream(Purpose::Measuring, &key);
         let lost = self.lost(pool, &demand, &mut chance);
         let busy: Vec<f32> = demand
@@ -146,6 +156,11 @@ impl Region {
             shares.push(part.load.iter().map(|load| self.sampled(*load, cores, bias, &mut chance)).collect());
         }
         scale(&mut shares, &busy, pool.idle);
+        // An earlier day's signal is measured too, but its P95 is that of the truth within a few thousandths.
+        let past = (draw.day - PAST_DAYS..draw.day)
+            .filter_map(|day| self.run_pool(Draw { day, ..draw }, pool.stamp, pool.role))
+            .map(|pool| nearest_rank(pool.hot(), 0.95))
+            .collect();
         let mut nodes = Vec::new();
         for node in 0..pool.nodes {
             let bins = (0..pool.bins).map(|bin| {
@@ -178,7 +193,7 @@ impl Region {
         Ok(planner::Pool {
             role: pool.role,
             window: planner::Window {
-                first: FIRST_BIN + u64::from(draw.day) * BINS_OF_A_DAY as u64,
+                first: first_bin(draw.day),
                 bins: pool.bins as u32,
                 bin_seconds: BIN_SECONDS,
             },
@@ -186,6 +201,8 @@ impl Region {
             shares,
             min_nodes: Some(pool.nodes as u32),
             build: "1".into(),
+            zones: None,
+            past_p95: past,
         })
     }
 

@@ -15,8 +15,16 @@ use crate::region::{Pool, Region};
 pub struct Draw {
     /// Every number is drawn from it.
     pub seed: u64,
-    /// Day of the window: 0 is what a planner sees, later ones are the future that it does not.
-    pub day: u32,
+    /// Day of the window: 0 is the one that a planner sees minute by minute, later ones are the future, earlier ones its
+    /// history.
+    pub day: i32,
+}
+
+impl Draw {
+    /// The day as part of a stream's key.
+    pub(crate) fn key(self) -> u64 {
+        u64::from(self.day.cast_unsigned())
+    }
 }
 
 /// What happens in every pool of a region in one window.
@@ -97,9 +105,9 @@ impl Region {
         let used = model.of_role(pool.role)?;
         let name = registry as u64;
         let role = pool.role as u64;
-        let rhythm = model.rhythm.series([draw.seed, name], draw.day, self.bins);
-        let mut flows = stream(Purpose::Flows, &[draw.seed, draw.day.into(), name, role]);
-        let mut place = stream(Purpose::Placement, &[draw.seed, draw.day.into(), name, role, stamp as u64]);
+        let rhythm = model.rhythm.series(draw, name, self.bins);
+        let mut flows = stream(Purpose::Flows, &[draw.seed, draw.key(), name, role]);
+        let mut place = stream(Purpose::Placement, &[draw.seed, draw.key(), name, role, stamp as u64]);
         let mut part = Part {
             registry,
             load: vec![0.0; pool.nodes * self.bins],

@@ -40,6 +40,14 @@ pub(super) fn calm(seed: u64) -> Result<Region, NameError> {
 
 pub(super) fn flapping(seed: u64) -> Result<Region, NameError> {
     let mut region = zipf(seed)?;
+    for registry in region.registries.iter_mut().filter(|registry| registry.home == 0) {
+        registry.rhythm.days = vec![1.0, 0.7, 0.7];
+    }
+    Ok(region)
+}
+
+pub(super) fn cooldown(seed: u64) -> Result<Region, NameError> {
+    let mut region = zipf(seed)?;
     let from = region.stamps[1].name.clone();
     let at = taken(0, region.bins) - 24 * 3600;
     for registry in region.registries.iter_mut().filter(|registry| registry.home == 0) {
