@@ -14,6 +14,7 @@ pub(crate) enum Purpose {
     Placement,
     Measuring,
     Parameters,
+    Choice,
 }
 
 /// A stream for a purpose and whatever numbers name it.
