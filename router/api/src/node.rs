@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::NodeName;
 
 /// What a node does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Manifests, tags and blobs.
@@ -18,6 +18,17 @@ pub enum Role {
     Registry,
     /// Blobs.
     Dataproxy,
+}
+
+impl Role {
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Registry => "registry",
+            Self::Dataproxy => "dataproxy",
+        }
+    }
 }
 
 /// One life of a node's process: drawn anew at every start, so that what was asked of the process before is not
