@@ -4,6 +4,7 @@
 
 pub mod article;
 mod chance;
+pub mod oracle;
 pub mod planners;
 pub mod region;
 pub mod rhythm;

@@ -4,7 +4,7 @@ use dataproxy_planner::{Fleet, Pool, StampKind};
 use dataproxy_router_api::StampState;
 
 use crate::region::{Move, Region};
-use crate::truth::{hottest, nearest_rank, percent};
+use crate::truth::{Truth, hottest, nearest_rank, percent};
 
 /// No planner moves a registry again within so many seconds.
 const COOLDOWN_SECONDS: u64 = 7 * 24 * 3600;
@@ -74,6 +74,24 @@ impl<'a> Board<'a> {
             }
         });
         Self { fleet, stamps: stamps.collect(), registries: registries.collect() }
+    }
+
+    /// Puts the truth in place of what was measured: also the demand that nodes cut.
+    pub(crate) fn know(&mut self, region: &Region, truth: &Truth) {
+        for (at, stamp) in self.fleet.stamps.iter().enumerate() {
+            let Some(place) = region.stamp(&stamp.name) else { continue };
+            let of_stamp = truth.pools.iter().filter(|pool| pool.stamp == place);
+            for (number, (seen, pool)) in self.stamps[at].pools.iter_mut().zip(of_stamp).enumerate() {
+                seen.busy = pool.demand();
+                seen.p95 = pool.p95();
+                for (registry, model) in self.registries.iter_mut().zip(&self.fleet.registries) {
+                    let part = region.registry(&model.name).and_then(|registry| pool.part(registry));
+                    if registry.home == at {
+                        registry.shares[number] = part.map(|part| part.load.clone());
+                    }
+                }
+            }
+        }
     }
 
     /// The same moves by the region's numbers.
