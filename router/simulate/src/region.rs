@@ -93,6 +93,8 @@ pub struct Use {
     pub bytes_per_flow: f64,
     /// Sigma of the log-normal weights of flows, whose mean is 1: elephants among mice.
     pub weight_sigma: f64,
+    /// Part of a minute's flows that are still there in the next, on the same node: connections that are kept.
+    pub stay: f64,
 }
 
 /// One node in one bin does what is scripted, whatever was drawn for it.

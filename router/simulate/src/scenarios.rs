@@ -92,6 +92,8 @@ scenarios! {
     Zipf = "zipf", Move, hot::zipf;
     /// Registries cost very different CPU for a byte.
     Costs = "costs", Move, hot::costs;
+    /// Connections are kept for long, on the node that they fell on.
+    Sticky = "sticky", Move, hot::sticky;
     /// The destination has its peak when the source has its trough: adding percentiles refuses a good move.
     AntiPhase = "anti-phase", Move, hot::anti_phase;
     /// The destination that is idlest on average peaks with the source: averages accept a bad move.

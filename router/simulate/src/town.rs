@@ -9,8 +9,8 @@ use crate::region::{BINS, Measuring, Pool, Region, Registry, Stamp, Use};
 use crate::rhythm::Rhythm;
 use crate::truth::Draw;
 
-/// Seeds on which pools are made as hot as they should be; none that a judgement uses.
-const FIT_SEEDS: std::ops::Range<u64> = 900_001..900_009;
+/// First of the seeds on which pools are made as hot as they should be; no judgement uses any.
+const FIT_SEED: u64 = 900_001;
 
 /// What kind of traffic registries have.
 #[derive(Clone, Debug)]
@@ -23,12 +23,20 @@ pub struct Trade {
     pub bytes_per_flow: f64,
     /// Sigma of the log-normal spread between registries of what CPU costs in bytes: handshakes, small requests, misses.
     pub cost_sigma: f64,
+    /// Part of a minute's flows that stay.
+    pub stay: f64,
 }
 
 impl Trade {
     /// Co-tenants as the article's stamps have them.
     pub fn ordinary() -> Self {
-        Self { rhythm: Rhythm::daily(0.4, 0.25), weight_sigma: 0.8, bytes_per_flow: 8e6, cost_sigma: 0.0 }
+        Self {
+            rhythm: Rhythm::daily(0.4, 0.25),
+            weight_sigma: 0.8,
+            bytes_per_flow: 8e6,
+            cost_sigma: 0.0,
+            stay: 0.0,
+        }
     }
 }
 
@@ -123,6 +131,7 @@ impl Town {
                 // Manifests and tags are small.
                 bytes_per_flow: if role == Role::Registry { 0.0 } else { trade.bytes_per_flow },
                 weight_sigma: trade.weight_sigma,
+                stay: trade.stay,
             })
             .collect();
         // The hot set is what a quarter of an hour serves.
@@ -148,18 +157,18 @@ impl Town {
 }
 
 impl Region {
-    /// Makes a pool so hot that its P95 is `p95` percent on average over the fitting seeds: scales what a flow of those at
-    /// home there costs. The balance between them stays.
-    pub fn heat(&mut self, stamp: usize, role: Role, p95: f64) {
+    /// Makes a pool so hot that its P95 is `p95` percent on average over so many windows of other seeds: scales what a flow
+    /// of those at home there costs. The balance between them stays.
+    pub fn heat(&mut self, stamp: usize, role: Role, p95: f64, windows: u64) {
         let Some(pool) = self.stamps[stamp].pool(role) else { return };
         let idle = pool.idle * 100.0;
         // Cut loads would hide what there is to scale.
         self.cost(stamp, role, 1e-3);
-        let runs = FIT_SEEDS.map(|seed| {
+        let runs = (FIT_SEED..FIT_SEED + windows).map(|seed| {
             let truth = self.run_pool(Draw { seed, day: 0 }, stamp, role);
             truth.map_or(0.0, |pool| pool.p95() - idle)
         });
-        let mean = runs.sum::<f64>() / FIT_SEEDS.count() as f64;
+        let mean = runs.sum::<f64>() / windows.max(1) as f64;
         if mean > 0.0 {
             self.cost(stamp, role, (p95 - idle) / mean);
         }
@@ -191,7 +200,7 @@ mod tests {
         let stamp = town.stamp("a", 8).expect("a name");
         town.neighbours(stamp, 10, 1.1, 150.0, &Trade::ordinary()).expect("names");
         let mut region = town.region();
-        region.heat(stamp, Role::All, 43.0);
+        region.heat(stamp, Role::All, 43.0, 8);
         let mean = (1..=10).map(|seed| region.run(Draw { seed, day: 0 }).p95(stamp)).sum::<f64>() / 10.0;
         assert!((mean - 43.0).abs() < 1.5, "{mean}");
     }

@@ -115,10 +115,18 @@ impl Region {
             flows: vec![0; self.bins],
         };
         let lean: f64 = pool.lean.iter().sum();
+        // Weight and node of those that are there.
+        let mut there: Vec<(f64, usize)> = Vec::new();
+        let mut stays = 0.0;
+        let stay = used.stay.clamp(0.0, 0.999);
         for (bin, factor) in rhythm.into_iter().enumerate() {
-            let count = poisson(&mut flows, used.flows * factor);
-            part.flows[bin] = count as u32;
-            for _ in 0..count {
+            if stay > 0.0 {
+                there.retain(|_| flows.random_bool(stay));
+            } else {
+                there.clear();
+            }
+            let mean = used.flows * factor;
+            for _ in 0..poisson(&mut flows, (mean - stays).max(0.0)) {
                 let weight = around_one(&mut flows, used.weight_sigma);
                 let drawn: f64 = place.random();
                 let node = if pool.lean.is_empty() {
@@ -126,7 +134,13 @@ impl Region {
                 } else {
                     leaning(&pool.lean, drawn * lean)
                 };
-                let node = node.min(pool.nodes - 1);
+                there.push((weight, node.min(pool.nodes - 1)));
+            }
+            // Those of a Poisson process that stay are one too, so the sum has the mean that it should have; only where
+            // demand falls faster than flows end are there more.
+            stays = stay * mean.max(stays);
+            part.flows[bin] = there.len() as u32;
+            for &(weight, node) in &there {
                 part.load[node * self.bins + bin] += (weight * used.cores_per_flow / pool.cores) as f32;
                 part.weight[bin] += weight as f32;
             }

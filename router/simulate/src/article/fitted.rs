@@ -21,6 +21,8 @@ pub const MEDIUM: f64 = 0.029;
 pub const IDLE: f64 = 0.004;
 /// Assumed: co-tenants of each stamp, and the exponent of Zipf's law between them.
 pub const NEIGHBOURS: (usize, f64) = (25, 1.1);
+/// Windows on which pools are made as hot as the article's were.
+const FIT_WINDOWS: u64 = 16;
 /// The tenant's number.
 pub const CUSTOMER: u32 = 1_000;
 
@@ -155,7 +157,7 @@ pub fn region() -> Result<Region, NameError> {
         registry.tenant = CUSTOMER;
     }
     for pool in POOLS {
-        region.heat(pool.stamp, pool.role, pool.before);
+        region.heat(pool.stamp, pool.role, pool.before, FIT_WINDOWS);
     }
     // The spikes come last: they are no load that heating may scale.
     region.storms = storms(first_neighbours, first_customers);

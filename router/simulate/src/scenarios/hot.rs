@@ -8,6 +8,9 @@ use crate::region::{Pool, Region};
 use crate::rhythm::Rhythm;
 use crate::town::{Town, Trade};
 
+/// Windows on which a scenario's pools are made hot: a point more or less is part of the scenario.
+pub(super) const FIT_WINDOWS: u64 = 3;
+
 /// A stamp and its co-tenants, before their parameters are drawn.
 pub(super) struct Plot {
     pub(super) name: &'static str,
@@ -19,11 +22,22 @@ pub(super) struct Plot {
     /// Bins by which its peak is late.
     pub(super) late: f64,
     pub(super) cost_sigma: f64,
+    /// Part of a minute's flows that stay.
+    pub(super) stay: std::ops::Range<f64>,
 }
 
 impl Plot {
     pub(super) fn new(name: &'static str, p95: f64) -> Self {
-        Self { name, p95, nodes: 8..=14, count: 25, amplitude: 0.4, late: 0.0, cost_sigma: 0.3 }
+        Self {
+            name,
+            p95,
+            nodes: 8..=14,
+            count: 25,
+            amplitude: 0.4,
+            late: 0.0,
+            cost_sigma: 0.3,
+            stay: 0.0..0.3,
+        }
     }
 }
 
@@ -44,6 +58,7 @@ pub(super) fn town(seed: u64, plots: &[Plot]) -> Result<Region, NameError> {
                 weight_sigma: chance.random_range(0.6..1.0),
                 bytes_per_flow: chance.random_range(6e6..10e6),
                 cost_sigma: plot.cost_sigma,
+                stay: chance.random_range(plot.stay.clone()),
             };
             let nodes = chance.random_range(plot.nodes.clone());
             let flows = nodes as f64 * chance.random_range(16.0..26.0);
@@ -55,13 +70,18 @@ pub(super) fn town(seed: u64, plots: &[Plot]) -> Result<Region, NameError> {
     }
     let mut region = town.region();
     for (stamp, p95) in heats.into_iter().enumerate() {
-        region.heat(stamp, Role::All, p95);
+        region.heat(stamp, Role::All, p95, FIT_WINDOWS);
     }
     Ok(region)
 }
 
 pub(super) fn zipf(seed: u64) -> Result<Region, NameError> {
     town(seed, &[Plot::new("a", 47.0), Plot::new("b", 24.0), Plot::new("c", 28.0)])
+}
+
+pub(super) fn sticky(seed: u64) -> Result<Region, NameError> {
+    let keeps = |name, p95| Plot { stay: 0.6..0.9, ..Plot::new(name, p95) };
+    town(seed, &[keeps("a", 47.0), keeps("b", 24.0), keeps("c", 28.0)])
 }
 
 pub(super) fn costs(seed: u64) -> Result<Region, NameError> {
@@ -109,8 +129,8 @@ pub(super) fn two_pools(seed: u64) -> Result<Region, NameError> {
     }
     let mut region = town.region();
     for (stamp, (_, registry, dataproxy)) in heats.into_iter().enumerate() {
-        region.heat(stamp, Role::Registry, registry);
-        region.heat(stamp, Role::Dataproxy, dataproxy);
+        region.heat(stamp, Role::Registry, registry, FIT_WINDOWS);
+        region.heat(stamp, Role::Dataproxy, dataproxy, FIT_WINDOWS);
     }
     Ok(region)
 }

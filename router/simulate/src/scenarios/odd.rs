@@ -3,7 +3,7 @@
 use dataproxy_planner::LastMove;
 use dataproxy_router_api::{NameError, Role};
 
-use super::hot::{Plot, town, zipf};
+use super::hot::{FIT_WINDOWS, Plot, town, zipf};
 use crate::region::{Region, Silence, Silent, Storm};
 use crate::telemetry::taken;
 
@@ -14,7 +14,7 @@ pub(super) fn whale(seed: u64) -> Result<Region, NameError> {
     let others: f64 = region.registries.iter().skip(1).filter(|r| r.home == 0).map(|r| r.uses[0].flows).sum();
     region.registries[0].uses[0].flows = 2.0 * others;
     region.registries[0].uses[0].cores_per_flow = region.registries[1].uses[0].cores_per_flow;
-    region.heat(0, Role::All, 48.0);
+    region.heat(0, Role::All, 48.0, FIT_WINDOWS);
     Ok(region)
 }
 
@@ -23,7 +23,7 @@ pub(super) fn skew(seed: u64) -> Result<Region, NameError> {
     let pool = &mut region.stamps[0].pools[0];
     pool.lean = vec![1.0; pool.nodes];
     pool.lean[2] = 2.5;
-    region.heat(0, Role::All, 50.0);
+    region.heat(0, Role::All, 50.0, FIT_WINDOWS);
     Ok(region)
 }
 

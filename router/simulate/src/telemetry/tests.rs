@@ -10,7 +10,7 @@ fn one_stamp() -> Region {
     let stamp = town.stamp("a", 4).expect("a name");
     town.neighbours(stamp, 6, 1.1, 60.0, &Trade::ordinary()).expect("names");
     let mut region = town.region();
-    region.heat(stamp, Role::All, 50.0);
+    region.heat(stamp, Role::All, 50.0, 3);
     region
 }
 
@@ -42,7 +42,7 @@ fn shares_are_near_the_truth_and_add_up_to_what_the_node_measured() {
 #[test]
 fn demand_over_what_there_is_is_cut_and_so_are_its_shares() {
     let mut region = one_stamp();
-    region.heat(0, Role::All, 99.0);
+    region.heat(0, Role::All, 99.0, 3);
     region.registries.iter_mut().for_each(|registry| registry.uses[0].cores_per_flow *= 2.0);
     let wanted = region.run(DRAW).pools[0].demand().into_iter().fold(0.0, f32::max);
     assert!(wanted > 1.2, "{wanted}");

@@ -52,6 +52,23 @@ fn load_is_what_the_model_says_on_average() {
 }
 
 #[test]
+fn flows_that_stay_keep_their_node_and_their_mean() {
+    let alike = |stay: f64| {
+        let mut region = two_stamps();
+        region.registries.iter_mut().for_each(|registry| registry.uses[0].stay = stay);
+        let demand = region.run(DRAW).pools[0].demand();
+        let node = &demand[..region.bins];
+        let mean = node.iter().sum::<f32>() / node.len() as f32;
+        let spread: f32 = node.iter().map(|load| (load - mean).powi(2)).sum();
+        let next: f32 = node.windows(2).map(|two| (two[0] - mean) * (two[1] - mean)).sum();
+        (next / spread, demand.iter().sum::<f32>() / demand.len() as f32)
+    };
+    let ((passing, mean), (kept, kept_mean)) = (alike(0.0), alike(0.9));
+    assert!(kept > 0.8 && passing < 0.6, "{kept} {passing}");
+    assert!((kept_mean / mean - 1.0).abs() < 0.1, "{kept_mean} {mean}");
+}
+
+#[test]
 fn a_storm_is_what_is_scripted_and_goes_with_its_cause() {
     let mut region = two_stamps();
     let (role, causes) = (Role::All, vec![(0, 0.32), (1, 0.60)]);
