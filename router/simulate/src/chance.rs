@@ -2,9 +2,9 @@
 //!
 //! That is what makes a comparison fair: with and without a move, every registry that stays has the very same flows.
 
+use rand::SeedableRng as _;
 use rand::rngs::Xoshiro256PlusPlus;
-use rand::{RngExt as _, SeedableRng as _};
-use rand_distr::{Distribution as _, Gamma, Poisson, StandardNormal};
+use rand_distr::{Distribution as _, Poisson, StandardNormal};
 
 /// What a stream is for. Two purposes with the same numbers are two streams.
 #[derive(Clone, Copy, Debug)]
@@ -49,27 +49,10 @@ pub(crate) fn poisson(chance: &mut Xoshiro256PlusPlus, mean: f64) -> usize {
     Poisson::new(mean).map_or(0, |poisson| poisson.sample(chance) as usize)
 }
 
-/// Splits 1 over `parts` by a symmetric Dirichlet: as if so many equal things fell each to one part.
-pub(crate) fn split(parts: &mut [f64], things: f64, chance: &mut Xoshiro256PlusPlus) {
-    let mut sum = 0.0;
-    if let Ok(gamma) = Gamma::new(things / parts.len() as f64, 1.0) {
-        for part in parts.iter_mut() {
-            *part = gamma.sample(chance);
-            sum += *part;
-        }
-    }
-    if sum > 0.0 {
-        parts.iter_mut().for_each(|part| *part /= sum);
-    } else {
-        // So few things that every part underflowed: one has them all.
-        parts.fill(0.0);
-        let one = chance.random_range(0..parts.len());
-        parts[one] = 1.0;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use rand::RngExt as _;
+
     use super::*;
 
     #[test]

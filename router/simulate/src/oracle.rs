@@ -3,17 +3,14 @@
 //! One oracle knows what a planner knows, and one knows the window that comes. Both disturb no more bytes than the plan
 //! that they are compared with, so that only the choice differs.
 
-use rand::rngs::Xoshiro256PlusPlus;
+use dataproxy_planner::{Fleet, Policy};
 
-use crate::chance::{Purpose, stream};
 use crate::planners::board::Board;
 use crate::region::{Move, Region};
 use crate::truth::{Draw, hottest, nearest_rank, percent};
 
 /// The most candidates: 4096 subsets.
 pub const CANDIDATES: usize = 12;
-/// Draws of a destination's nodes.
-const DRAWS: usize = 40;
 
 /// What an oracle found.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +21,10 @@ pub struct Best {
     pub after: f64,
     /// Without any move.
     pub before: f64,
+    /// With the plan's moves.
+    pub planned: f64,
+    /// The fewest bytes a second by which the source gets as cool as by the plan, over the plan's.
+    pub least_bytes: Option<f64>,
 }
 
 /// What an oracle has to keep to.
@@ -33,28 +34,37 @@ pub struct Bounds {
     pub source: usize,
     /// Hot-node P95 that a destination may have, in percent.
     pub destination: f64,
-    /// Bytes a second, in the registries' busiest bins, that may be disturbed.
-    pub bytes: f64,
-    /// Sigma of a window's level: what is not known of the next one.
-    pub level_sigma: f64,
+    /// Bytes a second, in the registries' busiest bins, that may be disturbed; as many as the plan's if absent.
+    pub bytes: Option<f64>,
+    /// A registry that moves has at least this part of its pool's CPU.
+    pub smallest: f64,
 }
 
-/// The best on a planner's information. What the plan itself does counts as possible.
+/// The best on a planner's information, with the planner's own predictions and limits: only the choice differs. What the
+/// plan itself does counts as possible.
 pub fn informed(
     region: &Region,
-    board: &Fleet<'_>,
+    fleet: &Fleet,
+    policy: &Policy,
     plan: &[Move],
     bounds: Bounds,
     seed: u64,
 ) -> Option<Best> {
-    let board = &board.0;
-    let mut chance = stream(Purpose::Choice, &[seed, 1]);
-    // Nineteen windows of twenty stay below.
-    let margin = (1.645 * bounds.level_sigma).exp();
+    let board = Board::new(fleet);
+    // As many draws as the planner has while it compares.
+    let hurried = Policy { draws: policy.draws_search, ..policy.clone() };
     let mut room = |stamp: usize, come: &[usize]| {
-        board.rehashed(stamp, come, DRAWS, &mut chance) * margin <= bounds.destination
+        let to = &fleet.stamps[stamp].name;
+        let moves: Vec<_> =
+            come.iter().map(|&one| (fleet.registries[one].name.clone(), to.clone())).collect();
+        dataproxy_planner::predict(fleet, &hurried, &moves, seed).is_ok_and(|predictions| {
+            predictions.iter().filter(|prediction| prediction.stamp == *to).all(|prediction| {
+                prediction.after.hi * 100.0 <= bounds.destination
+                    && prediction.node_lost.max(prediction.cold) <= policy.node_lost
+            })
+        })
     };
-    best(region, board, plan, bounds, &mut room)
+    best(region, &board, plan, bounds, &mut room)
 }
 
 /// The best for the window that really comes, which nobody knows beforehand.
@@ -83,17 +93,6 @@ pub fn clairvoyant(
     Ok(best(region, &board, plan, bounds, &mut room))
 }
 
-/// A fleet, looked at once.
-#[derive(Debug)]
-pub struct Fleet<'a>(Board<'a>);
-
-impl<'a> Fleet<'a> {
-    /// Looks at it.
-    pub fn new(fleet: &'a dataproxy_planner::Fleet) -> Self {
-        Self(Board::new(fleet))
-    }
-}
-
 type Room<'a> = dyn FnMut(usize, &[usize]) -> bool + 'a;
 
 fn best(
@@ -111,14 +110,14 @@ fn best(
         Some((registry, board.fleet.stamps.iter().position(|s| s.name == region.stamps[*stamp].name)?))
     };
     let plan: Vec<Move> = plan.iter().filter_map(numbers).collect();
-    let candidates = candidates(board, source, &plan);
+    let candidates = candidates(board, source, &plan, bounds.smallest);
     let bytes: Vec<f64> = candidates.iter().map(|&registry| board.registries[registry].bytes).collect();
-    let mut found: Vec<(f64, u32)> = subsets(board, source, &candidates)
-        .into_iter()
-        .filter(|(_, subset)| {
-            members(*subset).map(|at| bytes[at]).sum::<f64>() <= bounds.bytes * (1.0 + 1e-9)
-        })
-        .collect();
+    let gone: Vec<usize> = plan.iter().map(|(registry, _)| *registry).collect();
+    let spent: f64 = gone.iter().map(|&registry| board.registries[registry].bytes).sum();
+    let budget = bounds.bytes.unwrap_or(spent) * (1.0 + 1e-9);
+    let of_subset = |subset: u32| members(subset).map(|at| bytes[at]).sum::<f64>();
+    let mut found = subsets(board, source, &candidates);
+    found.retain(|(_, subset)| of_subset(*subset) <= budget);
     found.sort_by(|one, other| one.0.total_cmp(&other.0));
     let open = board.open(source);
     let planned = |subset: u32| -> Option<Vec<Move>> {
@@ -126,30 +125,49 @@ fn best(
         let same = set.len() == plan.len() && plan.iter().all(|(registry, _)| set.contains(registry));
         same.then(|| plan.clone())
     };
-    let mut known = std::collections::BTreeMap::new();
+    // A part of what fits does too, and what contains too much is too much.
+    let mut fitting: Vec<(usize, u32)> = Vec::new();
+    let mut too_much: Vec<(usize, u32)> = Vec::new();
     let mut placed = |subset: u32| {
         let mut fits = |stamp: usize, part: u32| {
-            *known.entry((stamp, part)).or_insert_with(|| {
-                let come: Vec<usize> = members(part).map(|at| candidates[at]).collect();
-                apart(board, stamp, &come) && (come.is_empty() || room(stamp, &come))
-            })
+            if fitting.iter().any(|(at, known)| *at == stamp && part & !known == 0) {
+                return true;
+            }
+            if too_much.iter().any(|(at, known)| *at == stamp && known & !part == 0) {
+                return false;
+            }
+            let come: Vec<usize> = members(part).map(|at| candidates[at]).collect();
+            let fits = apart(board, stamp, &come)
+                && board.with_even(stamp, &come) <= bounds.destination
+                && room(stamp, &come);
+            if fits { &mut fitting } else { &mut too_much }.push((stamp, part));
+            fits
         };
         let parts = place(subset, &open, &mut fits)?;
         Some(parts.into_iter().map(|(at, stamp)| (candidates[at], stamp)).collect::<Vec<Move>>())
     };
-    let before = board.p95(source);
-    let (after, moves) = found
-        .into_iter()
-        .find_map(|(after, subset)| Some((after, planned(subset).or_else(|| placed(subset))?)))?;
-    Some(Best { moves: board.places(region, &moves), after, before })
+    let mut moves = |subset: u32| planned(subset).or_else(|| placed(subset));
+    let (after, moved) = found.iter().find_map(|(after, subset)| Some((*after, moves(*subset)?)))?;
+    let as_planned = board.without(source, &gone);
+    let mut enough: Vec<u32> =
+        found.iter().filter(|(after, _)| *after <= as_planned + 1e-3).map(|(_, subset)| *subset).collect();
+    enough.sort_by(|one, other| of_subset(*one).total_cmp(&of_subset(*other)));
+    let least = enough.into_iter().find(|subset| moves(*subset).is_some());
+    Some(Best {
+        moves: board.places(region, &moved),
+        after,
+        before: board.p95(source),
+        planned: as_planned,
+        least_bytes: least.map(|subset| of_subset(subset) / spent).filter(|part| part.is_finite()),
+    })
 }
 
 /// What the plan moves, and beside it the largest that may move.
-fn candidates(board: &Board<'_>, source: usize, plan: &[Move]) -> Vec<usize> {
+fn candidates(board: &Board<'_>, source: usize, plan: &[Move], smallest: f64) -> Vec<usize> {
     let mut candidates: Vec<usize> = plan.iter().map(|(registry, _)| *registry).collect();
     let mut others = board.movable(source);
     others.sort_by(|one, other| board.part(*other).total_cmp(&board.part(*one)));
-    others.retain(|registry| !candidates.contains(registry));
+    others.retain(|registry| !candidates.contains(registry) && board.part(*registry) >= smallest);
     candidates.extend(others);
     candidates.truncate(CANDIDATES);
     candidates
@@ -218,63 +236,6 @@ fn apart(board: &Board<'_>, stamp: usize, come: &[usize]) -> bool {
     };
     come.iter()
         .all(|&one| (0..registries.len()).all(|other| one == other || !there(other) || !foes(one, other)))
-}
-
-impl Board<'_> {
-    /// P95 of a stamp's hottest pool with some registries, hashed afresh over its nodes: the median of draws.
-    ///
-    /// How much a registry's load differs from node to node tells how large its flows are, and so how much it will differ
-    /// elsewhere: a bin's load is split by a Dirichlet with as many parts as it has flows of that size.
-    fn rehashed(&self, stamp: usize, come: &[usize], draws: usize, chance: &mut Xoshiro256PlusPlus) -> f64 {
-        let pools = self.stamps[stamp].pools.iter().enumerate();
-        let p95 = pools.map(|(at, pool)| {
-            let home = |registry: usize| &self.stamps[self.registries[registry].home].pools[at];
-            let loads: Vec<(Vec<f64>, f64)> = come
-                .iter()
-                .filter_map(|&registry| {
-                    let share = self.registries[registry].shares.get(at)?.as_deref()?;
-                    Some(flows(share, home(registry).nodes, home(registry).bins))
-                })
-                .collect();
-            let mut drawn: Vec<f64> = (0..draws).map(|_| pool.with_drawn(&loads, chance)).collect();
-            drawn.sort_by(f64::total_cmp);
-            drawn.get(draws / 2).copied().unwrap_or(pool.p95)
-        });
-        p95.fold(0.0, f64::max)
-    }
-}
-
-/// A registry's load by bin, and the size of its flows: the mean square of their weights over their mean.
-fn flows(share: &[f32], nodes: usize, bins: usize) -> (Vec<f64>, f64) {
-    let mut load = vec![0.0_f64; bins];
-    let mut squares = vec![0.0_f64; bins];
-    for node in share.chunks(bins) {
-        for (bin, value) in node.iter().enumerate() {
-            load[bin] += f64::from(*value);
-            squares[bin] += f64::from(*value).powi(2);
-        }
-    }
-    let count = nodes.max(2) as f64;
-    let apart: f64 = load.iter().zip(&squares).map(|(sum, square)| square - sum * sum / count).sum();
-    let sum: f64 = load.iter().sum();
-    let size = if sum > 0.0 { apart / (1.0 - 1.0 / count) / sum } else { 0.0 };
-    (load, size)
-}
-
-impl crate::planners::board::PoolSeen {
-    fn with_drawn(&self, loads: &[(Vec<f64>, f64)], chance: &mut Xoshiro256PlusPlus) -> f64 {
-        let mut busy = self.busy.clone();
-        let mut parts = vec![0.0_f64; self.nodes];
-        for (load, size) in loads {
-            for (bin, load) in load.iter().enumerate().filter(|(_, load)| **load > 0.0) {
-                crate::chance::split(&mut parts, load / size.max(1e-9), chance);
-                for (node, part) in parts.iter().enumerate() {
-                    busy[node * self.bins + bin] += (load * part) as f32;
-                }
-            }
-        }
-        percent(nearest_rank(hottest(&busy, self.bins), 0.95))
-    }
 }
 
 #[cfg(test)]

@@ -29,13 +29,29 @@ pub enum Right {
     Insufficient,
 }
 
+impl Right {
+    /// The stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Move => "move",
+            Self::Isolate => "isolate",
+            Self::Spread => "spread",
+            Self::Nothing => "nothing",
+            Self::Capacity => "capacity",
+            Self::Insufficient => "insufficient",
+        }
+    }
+}
+
 /// One region and what is right there.
 #[derive(Debug)]
 pub struct Case {
     /// The scenario.
     pub scenario: Scenario,
-    /// From which everything was drawn.
+    /// Its seed.
     pub seed: u64,
+    /// From this everything is drawn: one of its own for each scenario and seed, so that no two are alike by chance.
+    pub chance: u64,
     /// The region.
     pub region: Region,
     /// The stamp that it is about, as a place in the region.
@@ -75,9 +91,10 @@ macro_rules! scenarios {
             ///
             /// None in practice: all names are names.
             pub fn case(self, seed: u64) -> Result<Case, NameError> {
+                let chance = seed * 1000 + self as u64;
+                let region = match self { $(Self::$variant => $make(chance)?,)* };
                 let mut case =
-                    Case { scenario: self, seed, region: match self { $(Self::$variant => $make(seed)?,)* },
-                           source: 0, after: 1, isolate: None };
+                    Case { scenario: self, seed, chance, region, source: 0, after: 1, isolate: None };
                 self.adjust(&mut case);
                 Ok(case)
             }

@@ -45,6 +45,37 @@ pub struct Fit {
     pub change: f64,
 }
 
+/// What the article says of a pool's maximum.
+#[derive(Clone, Copy, Debug)]
+pub enum MaxGoal {
+    /// From and to, in percent.
+    FromTo(f64, f64),
+    /// By so many points.
+    By(f64),
+}
+
+impl Fit {
+    /// What the article calls it.
+    pub fn name(&self) -> &'static str {
+        match (self.stamp, self.role) {
+            (A, Role::Registry) => "A registry",
+            (A, _) => "A dataproxy",
+            (_, Role::Registry) => "B registry",
+            _ => "B dataproxy",
+        }
+    }
+
+    /// Given: what its maximum did, in words and as figures.
+    pub fn max_goal(&self) -> (&'static str, MaxGoal) {
+        match (self.stamp, self.role) {
+            (A, Role::Registry) => ("Max flat", MaxGoal::By(0.0)),
+            (A, _) => ("Max 96 → 64", MaxGoal::FromTo(96.0, 64.0)),
+            (_, Role::Registry) => ("Max −3 points", MaxGoal::By(-3.0)),
+            _ => ("Max −5 points", MaxGoal::By(-5.0)),
+        }
+    }
+}
+
 /// Stamp A, as a place in the region.
 pub const A: usize = 0;
 /// Stamp B.
@@ -93,7 +124,7 @@ pub const POOLS: [Fit; 4] = [
 ];
 
 /// Assumed: nodes of the isolation stamp's pools. The article says nothing of where the customer went.
-const ISOLATION_NODES: [(Role, usize); 2] = [(Role::Registry, 8), (Role::Dataproxy, 16)];
+const ISOLATION_NODES: [(Role, usize); 2] = [(Role::Registry, 8), (Role::Dataproxy, 24)];
 
 /// The customer's registries: name, stamp, part of the customer's traffic.
 pub fn customers() -> Vec<(String, usize, f64)> {

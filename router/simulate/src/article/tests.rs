@@ -33,3 +33,42 @@ fn the_top_four_have_as_much_of_the_traffic_as_the_article_says() {
     let all: f64 = fitted::customers().iter().map(|(_, _, part)| part).sum();
     assert!((all - 1.0).abs() < 1e-9);
 }
+
+#[test]
+fn the_planner_derives_the_articles_phases_from_telemetry_and_they_give_its_table() {
+    let seeds = 2;
+    let article = run(seeds, &dataproxy_planner::Policy::default()).expect("a run");
+    let names: Vec<_> = article.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["before", "idle", "medium", "large 1", "large 2", "large 3", "large 4"]);
+    let missed: Vec<_> = article.marks.iter().filter(|mark| !mark.passed).collect();
+    assert!(missed.is_empty(), "seeds 1 to {seeds}: {missed:?}");
+    let moved: f64 = article.steps.iter().map(|step| step.registries).sum();
+    assert_eq!(moved, 40.0);
+}
+
+#[test]
+fn the_picture_is_svg_with_the_articles_table_beside_it() {
+    let seen = |p95| Seen { p95, p95_sigma: 1.0, max: 96.0, predicted: p95 };
+    let step = |name: &str, p95| Step {
+        name: name.into(),
+        registries: 1.0,
+        phases: 1.0,
+        watched_hours: 24.0,
+        pools: [seen(p95); 4],
+    };
+    let none = || Accuracy::of([].iter());
+    let article = Article {
+        seeds: 1,
+        steps: vec![step("before", 43.0), step("large 4", 28.5)],
+        source: none(),
+        destination: none(),
+        isolation: Vec::new(),
+        marks: Vec::new(),
+    };
+    let svg = article.svg().expect("a picture");
+    let mut reader = quick_xml::Reader::from_str(&svg);
+    while reader.read_event().expect("well-formed") != quick_xml::events::Event::Eof {}
+    for text in ["A dataproxy", "Max 96 → 64", "before", "large 4"] {
+        assert!(svg.contains(text), "{text}");
+    }
+}

@@ -91,7 +91,7 @@ pub(super) fn costs(seed: u64) -> Result<Region, NameError> {
 
 pub(super) fn anti_phase(seed: u64) -> Result<Region, NameError> {
     let a = Plot { amplitude: 0.8, late: 360.0, ..Plot::new("a", 47.0) };
-    let b = Plot { amplitude: 0.8, late: -360.0, ..Plot::new("b", 39.0) };
+    let b = Plot { amplitude: 0.8, late: -360.0, ..Plot::new("b", 35.0) };
     town(seed, &[a, b])
 }
 

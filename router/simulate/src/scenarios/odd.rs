@@ -22,7 +22,7 @@ pub(super) fn skew(seed: u64) -> Result<Region, NameError> {
     let mut region = town(seed, &[Plot::new("a", 40.0), Plot::new("b", 24.0), Plot::new("c", 28.0)])?;
     let pool = &mut region.stamps[0].pools[0];
     pool.lean = vec![1.0; pool.nodes];
-    pool.lean[2] = 2.5;
+    pool.lean[2] = 3.5;
     region.heat(0, Role::All, 50.0, FIT_WINDOWS);
     Ok(region)
 }
