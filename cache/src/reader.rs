@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use dataproxy_cpu::carried_work;
 use futures_util::stream::Stream;
 use tokio::task::JoinHandle;
 use tokio::time::Timeout;
@@ -417,7 +418,7 @@ impl BlobReader {
         let block = blob.blocks.of(self.position);
         let piece = (self.piece_bytes < u64::MAX).then(|| self.next_piece());
         let patience = disk.patience();
-        let loading = self.tiers.runtime.spawn_blocking(move || {
+        let loading = self.tiers.runtime.spawn_blocking(carried_work(move || {
             if file.is_none() {
                 match disk.file(&blob) {
                     Ok(opened) => file = Some(opened),
@@ -436,7 +437,7 @@ impl BlobReader {
                 disk.keep_open(&blob, file);
             }
             (file, loaded)
-        });
+        }));
         self.loading = Some(Box::pin(tokio::time::timeout(patience, loading)));
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use dataproxy_cpu::carried_work;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
@@ -93,7 +94,7 @@ impl Tiers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let work = self.runtime.spawn_blocking(work);
+        let work = self.runtime.spawn_blocking(carried_work(work));
         let done = match &self.disk {
             Some(disk) => match tokio::time::timeout(disk.patience(), work).await {
                 Ok(done) => done,

@@ -147,7 +147,8 @@ where
                     let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else { return };
                     let (acceptor, speaks) = (Arc::clone(&self), speaks.clone());
                     self.life.arrived();
-                    self.tasks.spawn(async move { acceptor.connection(stream, addr, speaks, slot).await });
+                    let connection = async move { acceptor.connection(stream, addr, speaks, slot).await };
+                    self.tasks.spawn(dataproxy_cpu::charged(connection));
                 }
                 Err(error) => pause.after(&error).await,
             }
@@ -229,6 +230,7 @@ where
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
                 let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+                dataproxy_cpu::count_handshake(resumed);
                 let pace = Arc::<Pace>::default();
                 let stream = PacedTls::new(stream, Arc::clone(&pace), self.bounds.tls_buffer_bytes);
                 let peer = Peer { addr, tls: true, resumed };

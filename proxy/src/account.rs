@@ -126,6 +126,13 @@ pub struct Record {
     exchange: Option<Arc<Exchange>>,
 }
 
+impl Record {
+    /// Whether the cache had the content, or needed none.
+    fn is_hit(&self) -> bool {
+        self.outcome.is_none_or(|outcome| matches!(outcome, Outcome::MemoryHit | Outcome::DiskHit))
+    }
+}
+
 /// Who wants to see every record, besides the log and the metrics. Called on drop: it must be quick.
 pub type Observer = Arc<dyn Fn(&Record) + Send + Sync>;
 
@@ -229,6 +236,7 @@ impl Account {
 
     /// It counts among the running pulls of its registry.
     pub fn flies(&mut self, flight: Flight) {
+        dataproxy_cpu::bill(flight.purse());
         self.kept.flight = Some(flight);
     }
 
@@ -318,6 +326,9 @@ impl Drop for Account {
         }
         tell::log(&self.kept.record);
         tell::count(&self.kept.record);
+        if let Some(flight) = &self.kept.flight {
+            flight.purse().request(self.kept.record.is_hit(), self.kept.record.sent);
+        }
         if let Some(observer) = &self.kept.observer {
             observer(&self.kept.record);
         }

@@ -18,6 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::bindings::feed::Feed;
 use crate::lifecycle::{Lifecycle, State};
 use crate::metrics::Registry;
+use crate::minutes::Minutes;
+use crate::process::now_seconds;
 use crate::tls::Certificate;
 
 mod listener;
@@ -54,6 +56,8 @@ pub struct View {
     pub certificate: Option<Arc<Certificate>>,
     /// Its metrics.
     pub metrics: Registry,
+    /// What the node used, minute by minute.
+    pub minutes: Arc<Minutes>,
     /// Brings up to date what is only read off at a scrape.
     pub refresh: Arc<dyn Fn() + Send + Sync>,
 }
@@ -165,8 +169,9 @@ async fn readyz(Shared(view): Shared<View>) -> Response {
 async fn metrics(Shared(view): Shared<View>) -> Response {
     (view.refresh)();
     crate::metrics::show_state(view.life.state());
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], view.metrics.render())
-        .into_response()
+    let mut text = view.metrics.render();
+    view.minutes.show(&view.identity, now_seconds() as u64, &mut text);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn bindings(Shared(view): Shared<View>) -> Response {

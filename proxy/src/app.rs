@@ -26,6 +26,7 @@ use crate::front::Front;
 use crate::late::Late;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{self, Registry};
+use crate::minutes::{self, Minutes};
 use crate::passed::{self, Passed};
 use crate::process;
 use crate::pull::{Puller, PullerParts};
@@ -104,7 +105,7 @@ async fn run(config: Config, registry: Registry, passed: Passed) -> Result<Exit,
             return Ok(Exit::Done);
         }
     };
-    let Started { admin, acceptor, mut accepting } = started;
+    let Started { admin, measuring, acceptor, mut accepting } = started;
     life.opened();
     tracing::info!(
         node = %config.node.name,
@@ -122,7 +123,7 @@ async fn run(config: Config, registry: Registry, passed: Passed) -> Result<Exit,
     accepting.shutdown().await;
     leave(&acceptor, ending).await;
     background.shutdown().await;
-    drop(admin);
+    drop((admin, measuring));
     Ok(ending.into())
 }
 
@@ -131,6 +132,7 @@ type Handler = Box<dyn Fn(Request<Incoming>) -> BoxFuture<'static, Response<Body
 /// A node that is ready to serve.
 struct Started {
     admin: Admin,
+    measuring: minutes::Follower,
     acceptor: Arc<Acceptor<Handler>>,
     accepting: JoinSet<()>,
 }
@@ -150,6 +152,15 @@ async fn start(
     let cache = open::cache(config).await?;
     let node = &config.node;
     let connections = Arc::<Connections>::default();
+    let minutes = Arc::<Minutes>::default();
+    let measuring = minutes::start(minutes::Parts {
+        cpu: config.cpu.clone(),
+        node: node.name.clone(),
+        bindings: Arc::clone(bindings.bindings()),
+        life: life.clone(),
+        minutes: Arc::clone(&minutes),
+    });
+    let measuring = measuring.map_err(|error| Failure::new(Exit::System, error))?;
     let view = View {
         identity: Identity {
             name: node.name.clone(),
@@ -161,6 +172,7 @@ async fn start(
         bindings: bindings.clone(),
         certificate: certificate.clone(),
         metrics: registry,
+        minutes: Arc::clone(&minutes),
         refresh: refresh(cache.as_ref(), &guards, &connections, bindings.clone()),
     };
     let controlled = Controlled {
@@ -180,7 +192,7 @@ async fn start(
         background.spawn(async move { file.follow(&life).await });
     }
     if let Some(routers) = routers {
-        routed::report(config, routers, &bindings, &stores, life, background);
+        routed::report(config, routers, &bindings, &stores, life, &minutes, background);
     }
     if let Some(certificate) = certificate.clone() {
         let reloads = life.clone();
@@ -242,7 +254,7 @@ async fn start(
     for (listener, config) in sockets.tls.into_iter().zip(tls.iter().cycle()) {
         accepting.spawn(Arc::clone(&acceptor).accept(listener, Speaks::Tls(Arc::clone(config))));
     }
-    Ok(Started { admin, acceptor, accepting })
+    Ok(Started { admin, measuring, acceptor, accepting })
 }
 
 /// Every socket of a node, bound.

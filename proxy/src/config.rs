@@ -31,8 +31,8 @@ mod unit;
 pub use error::ConfigError;
 use error::{Invalid, Places};
 pub use section::{
-    Account, Accounts, Admin, BindingsSource, ClientAccess, Control, Delivery, Drain, Forwarding, Listen,
-    Log, LogFormat, Moves, Node, Sharing, Tenancy, Terms,
+    Account, Accounts, Admin, BindingsSource, ClientAccess, Control, Cpu, CpuScope, Delivery, Drain,
+    Forwarding, Listen, Log, LogFormat, Moves, Node, Sharing, Tenancy, Terms,
 };
 use section::{AccountKind, AccountSection, CacheSection, DeliverySection, FreshnessSection};
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub bindings: BindingsSource,
     /// How registries leave its stamp.
     pub moves: Moves,
+    /// What is measured of its processors.
+    pub cpu: Cpu,
     /// How registries are named.
     pub tenancy: Tenancy,
     /// The storage accounts that it may read.
@@ -91,6 +93,8 @@ struct Written {
     bindings: BindingsSource,
     #[serde(default)]
     moves: Moves,
+    #[serde(default)]
+    cpu: Cpu,
     #[serde(default)]
     tenancy: Tenancy,
     #[serde(default)]
@@ -195,6 +199,7 @@ impl Written {
             control: Control { listen: self.control.listen.map(|address| address.within(folder)) },
             bindings: self.bindings.within(folder),
             moves: self.moves,
+            cpu: self.cpu,
             tenancy: self.tenancy,
             accounts,
             terms,
@@ -244,6 +249,7 @@ fn check(config: &Config) -> Result<(), Invalid> {
         Invalid::new(format!("cache.{key}"), format!("{} is out of bounds; {allowed}", error.found))
     })?;
     check_sharing(config)?;
+    check_cpu(&config.cpu)?;
     check_level(&config.log.level)?;
     let front = &config.front;
     for (key, value) in [
@@ -335,6 +341,27 @@ fn check_sharing(config: &Config) -> Result<(), Invalid> {
         return Err(Invalid::new("cache.origin_idle_timeout", problem));
     }
     count("stamp.max_reads", *max_reads, 1, 65_536)
+}
+
+fn check_cpu(cpu: &Cpu) -> Result<(), Invalid> {
+    let wrong = match (cpu.scope, cpu.millicores) {
+        (CpuScope::Process, None) => "missing; the scope process is of a stated number of cores: name it",
+        (CpuScope::Auto | CpuScope::Host | CpuScope::Cgroup, Some(_)) => {
+            "set, but the scope finds its cores itself; leave it out, or set cpu.scope to \"process\""
+        }
+        _ => "",
+    };
+    if !wrong.is_empty() {
+        return Err(Invalid::new("cpu.cores", wrong));
+    }
+    within("cpu.bin", cpu.bin, Duration::from_secs(1), Duration::from_secs(3600))?;
+    if cpu.bin.subsec_nanos() > 0 || !(24 * 3600_u64).is_multiple_of(cpu.bin.as_secs()) {
+        let bin = unit::show_duration(cpu.bin);
+        let problem = format!("{bin} does not divide a day; whole seconds that do are allowed, such as 1m");
+        return Err(Invalid::new("cpu.bin", problem));
+    }
+    count("cpu.top_registries", cpu.top_registries, 0, 1000)?;
+    count("cpu.sample", cpu.sample as usize, 1, 1024)
 }
 
 /// A directive without `=` must be a level, though the parser would take any word as a target's name.

@@ -14,7 +14,7 @@ use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -29,9 +29,11 @@ use crate::stand_in::StandIns;
 mod close;
 mod delivered;
 mod orders;
+mod streams;
 
 pub(crate) use close::{End, close};
 use orders::{Goodbye, Order, Orders};
+use streams::Streams;
 
 /// The bounds of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +137,7 @@ pub(crate) async fn serve<I, H, F>(
                     .serve_connection(TokioIo::new(&mut io), service)
             ),
             Protocol::Http2 => run!(
-                http2::Builder::new(TokioExecutor::new())
+                http2::Builder::new(Streams)
                     .timer(TokioTimer::new())
                     .max_header_list_size(u32::try_from(bounds.header_bytes).unwrap_or(u32::MAX))
                     .keep_alive_interval(bounds.idle_timeout)

@@ -32,6 +32,7 @@ pub mod lifecycle;
 mod manifest;
 mod media_type;
 pub mod metrics;
+pub mod minutes;
 pub mod name;
 mod pace;
 mod paced_tls;

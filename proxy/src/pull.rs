@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dataproxy_cache::{Cache, Digest};
+use dataproxy_cpu::carried;
 use dataproxy_router_api::{Delivery, NodeName, StampName};
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Response, StatusCode, request};
@@ -299,7 +300,7 @@ impl Puller {
                 let (puller, parts) = (Arc::clone(&puller), Arc::clone(&parts));
                 Box::pin(async move { puller.owned(&parts, &digest).await.ok() }) as BoxFuture<'static, _>
             };
-            tokio::spawn(async move { prefetch.run(image, Box::new(own)).await });
+            tokio::spawn(carried(async move { prefetch.run(image, Box::new(own)).await }));
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use dataproxy_cpu::Times;
 use dataproxy_router_api::{
     Binding, Incarnation, Node, NodeReport, NodeState, Reach, RegionName, RegistryReport, ServingState,
     StampName,
@@ -11,6 +12,7 @@ use dataproxy_router_api::{
 
 use crate::bindings::{Bindings, Standing, Table};
 use crate::lifecycle::{Lifecycle, State};
+use crate::minutes::Minutes;
 use crate::reach::moving::Moving;
 
 mod send;
@@ -45,13 +47,20 @@ pub struct Reporter {
     bindings: Arc<Bindings>,
     moving: Arc<Moving>,
     life: Lifecycle,
+    minutes: Arc<Minutes>,
     sequence: AtomicU64,
 }
 
 impl Reporter {
     /// A reporter of these parts.
-    pub fn new(identity: Identity, bindings: Arc<Bindings>, moving: Arc<Moving>, life: Lifecycle) -> Self {
-        Self { identity, bindings, moving, life, sequence: AtomicU64::new(0) }
+    pub fn new(
+        identity: Identity,
+        bindings: Arc<Bindings>,
+        moving: Arc<Moving>,
+        life: Lifecycle,
+        minutes: Arc<Minutes>,
+    ) -> Self {
+        Self { identity, bindings, moving, life, minutes, sequence: AtomicU64::new(0) }
     }
 
     /// The state of the node, as others have to know it.
@@ -63,8 +72,9 @@ impl Reporter {
         }
     }
 
-    /// What is to be told now. Each report is newer than all before, whichever router it is for.
-    pub fn report(&self) -> NodeReport {
+    /// What is to be told now, to a router that has acknowledged the bin of this sequence, or that has not told of any. Each
+    /// report is newer than all before, whichever router it is for.
+    pub fn report(&self, acknowledged: Option<u64>) -> NodeReport {
         let Identity { region, stamp, node, incarnation } = &self.identity;
         let table = self.bindings.current();
         let in_flight = table.standings().map(|(_, standing)| standing.worked().in_flight).sum();
@@ -75,9 +85,12 @@ impl Reporter {
             incarnation: *incarnation,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
+            history: table.snapshot().history,
             revision: table.snapshot().revision,
             in_flight,
             registries: registries(&table, stamp, |binding| self.moving.reach(binding)),
+            time_ms: Some(u64::try_from(Times::now().wall.as_millis()).unwrap_or(u64::MAX)),
+            bins: acknowledged.map(|sequence| self.minutes.after(sequence)).unwrap_or_default(),
         }
     }
 }

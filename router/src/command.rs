@@ -4,6 +4,7 @@
 mod moves;
 mod nodes;
 mod registries;
+mod restarts;
 mod stamps;
 mod sweep;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::migration::{Terms, UnixMillis};
 use crate::record::Record;
+use crate::restart::{RestartTerms, Step};
 use crate::state::State;
 
 /// What an operator wants of a node.
@@ -102,6 +104,20 @@ pub enum Command {
         /// What.
         verb: Verb,
     },
+    /// Restart a stamp, node after node.
+    Restart {
+        /// Its name.
+        stamp: StampName,
+        /// How.
+        terms: RestartTerms,
+    },
+    /// Do something with the restart of a stamp.
+    SteerRestart {
+        /// Its name.
+        stamp: StampName,
+        /// What.
+        verb: RestartVerb,
+    },
     /// Ask something of a node.
     Node {
         /// Its name.
@@ -149,6 +165,19 @@ pub enum Verb {
     Finish,
     /// Take the step that is due: the leader alone does.
     Step(crate::migration::Progress),
+}
+
+/// What can be done with the restart of a stamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestartVerb {
+    /// Take no step until it is resumed.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Give it up. Nodes that drain come back; no other is asked.
+    Abort,
+    /// Take the step that is due: the leader alone does.
+    Step(Step),
 }
 
 /// Who asks, why, and when.
@@ -261,6 +290,8 @@ pub fn decide(state: &State, command: &Command, occasion: &Occasion) -> Result<D
             moves::begin(state, registry, to, *if_epoch, *terms, occasion)
         }
         Command::Steer { id, verb } => moves::steer(state, id, verb, occasion),
+        Command::Restart { stamp, terms } => restarts::begin(state, stamp, *terms, occasion),
+        Command::SteerRestart { stamp, verb } => restarts::steer(state, stamp, verb, occasion),
         Command::Node { name, wish } => nodes::wish(state, name, *wish),
         Command::ForgetNode { name } => nodes::forget(state, name),
         Command::Reported(report) => nodes::reported(state, report),

@@ -24,6 +24,7 @@ pub mod naming;
 pub mod publish;
 pub mod reconcile;
 pub mod record;
+pub mod restart;
 pub mod stampctl;
 pub mod state;
 pub mod store;

@@ -10,11 +10,12 @@ use dataproxy_router_api::NodeState;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::command::{Command, Occasion, Verb};
+use crate::command::{Command, Occasion, RestartVerb, Verb};
 use crate::control::{Control, ControlError};
 use crate::fleet::{Fleet, SILENCE};
 use crate::leader::{LEADER, Standing};
 use crate::migration::{Ends, Progress, UnixMillis, progress};
+use crate::restart::{self, Step};
 use crate::state::State;
 use crate::store::{Compare, Key};
 
@@ -91,6 +92,7 @@ impl Pass {
         due.extend(self.silent(state, fleet, now));
         if self.hears(state, fleet, now) {
             due.extend(steps(state, fleet, now, wall));
+            due.extend(restarts(state, fleet, now, wall));
         }
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY) {
             self.swept = Some(now);
@@ -142,6 +144,21 @@ fn changed(state: &State, fleet: &Fleet, now: Instant) -> Vec<Command> {
     };
     let heard = fleet.all().into_iter().filter(news);
     heard.map(|heard| Command::Reported(Box::new(heard.report))).collect()
+}
+
+/// The next step of every restart that can take one.
+fn restarts(state: &State, fleet: &Fleet, now: Instant, wall: UnixMillis) -> Vec<Command> {
+    let under_way = state.restarts().map(|restart| &restart.value).filter(|restart| restart.is_under_way());
+    under_way
+        .filter_map(|restart| {
+            let stamp = &restart.stamp;
+            let moving = state.moving_at(stamp).map(|migration| migration.id.as_str());
+            match restart::next(restart, &fleet.turns(state, stamp, now), moving, wall) {
+                Step::Waits(_) => None,
+                step => Some(Command::SteerRestart { stamp: stamp.clone(), verb: RestartVerb::Step(step) }),
+            }
+        })
+        .collect()
 }
 
 /// The next step of every move that can take one.

@@ -1,12 +1,13 @@
-//! What the store holds: one record a stamp, node, registry, migration and purge, each under a key of its own.
+//! What the store holds: one record a stamp, node, registry, migration, restart and purge, each under a key of its own.
 
 use dataproxy_router_api::{
-    AccountName, Binding, Epoch, Incarnation, Node, Purge, RegistryName, StampName, StampState,
+    AccountName, Binding, Epoch, History, Incarnation, Node, Purge, RegistryName, StampName, StampState,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::migration::{Migration, UnixMillis};
+use crate::restart::Restart;
 
 /// A stamp, without its nodes: those come and go by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +57,13 @@ pub struct EpochRecord {
     pub epoch: Epoch,
 }
 
+/// The history that the store's revisions are of. There is none before the first restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    /// The history.
+    pub history: History,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -67,11 +75,18 @@ pub enum Record {
     Binding(Binding),
     /// A move.
     Migration(Migration),
+    /// The restart of a stamp.
+    Restart(Restart),
     /// Something to be forgotten.
     Purge(PurgeRecord),
     /// The last epoch of a registry that is no more.
     Epoch(EpochRecord),
+    /// The history of the store.
+    History(HistoryRecord),
 }
+
+/// Key of the store's history.
+pub const HISTORY: &str = "history";
 
 /// Folder of the stamps.
 pub const STAMPS: &str = "stamps/";
@@ -83,7 +98,8 @@ pub const REGISTRIES: &str = "registries/";
 pub const MIGRATIONS: &str = "migrations/";
 /// Folder of the purges.
 pub const PURGES: &str = "purges/";
-
+/// Folder of the restarts of stamps.
+pub const RESTARTS: &str = "restarts/";
 /// Folder of the last epochs of registries that are no more.
 pub const EPOCHS: &str = "epochs/";
 
@@ -125,7 +141,9 @@ impl Record {
             Self::Node(record) => node_key(&record.node.name),
             Self::Binding(binding) => registry_key(&binding.registry),
             Self::Migration(migration) => migration_key(&migration.id),
+            Self::Restart(restart) => format!("{RESTARTS}{}", restart.stamp),
             Self::Epoch(record) => format!("{EPOCHS}{}", record.registry),
+            Self::History(_) => HISTORY.to_owned(),
             Self::Purge(PurgeRecord { purge, .. }) => {
                 let repository = purge.repository.as_deref().unwrap_or("*");
                 format!("{PURGES}{}/{repository}/{}", purge.registry, purge.digest.as_deref().unwrap_or("*"))
@@ -143,8 +161,10 @@ impl Record {
             Self::Node(node) => serde_json::to_vec(node),
             Self::Binding(binding) => serde_json::to_vec(binding),
             Self::Migration(migration) => serde_json::to_vec(migration),
+            Self::Restart(restart) => serde_json::to_vec(restart),
             Self::Purge(purge) => serde_json::to_vec(purge),
             Self::Epoch(epoch) => serde_json::to_vec(epoch),
+            Self::History(history) => serde_json::to_vec(history),
         }
     }
 
@@ -161,8 +181,10 @@ impl Record {
             () if key.starts_with(NODES) => of(text).map(Self::Node),
             () if key.starts_with(REGISTRIES) => of(text).map(Self::Binding),
             () if key.starts_with(MIGRATIONS) => of(text).map(Self::Migration),
+            () if key.starts_with(RESTARTS) => of(text).map(Self::Restart),
             () if key.starts_with(PURGES) => of(text).map(Self::Purge),
             () if key.starts_with(EPOCHS) => of(text).map(Self::Epoch),
+            () if key == HISTORY => of(text).map(Self::History),
             () => return Ok(None),
         };
         let named = record.and_then(|record| match record.key() {

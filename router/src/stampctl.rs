@@ -107,6 +107,30 @@ async fn stamp(verb: &Stamp, read: Show<'_>, change: Change<'_>) -> Result<(), C
         Stamp::Create { name, accounts } => put(name, json!({"accounts": accounts})).await.map(drop),
         Stamp::Cordon { name } => put(name, json!({"state": "cordoned"})).await.map(drop),
         Stamp::Uncordon { name } => put(name, json!({"state": "active"})).await.map(drop),
+        Stamp::Restart { name, max_unavailable, deadline, back, settle, watch, pause, resume, abort } => {
+            let steered = [(pause, "pause"), (resume, "resume"), (abort, "abort")];
+            let verb = steered.into_iter().find(|(is_asked, _)| **is_asked).map(|(_, verb)| verb);
+            let seconds = |time: &Option<std::time::Duration>| time.map(|time| time.as_secs());
+            let body = verb.is_none().then(|| {
+                let said = [
+                    ("max_unavailable", max_unavailable.map(u64::from)),
+                    ("deadline_seconds", seconds(deadline)),
+                    ("back_seconds", seconds(back)),
+                    ("settle_seconds", seconds(settle)),
+                ];
+                let said =
+                    said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+                Value::Object(said.collect())
+            });
+            let path = format!("/v1/stamps/{name}/restart");
+            let asked = verb.map_or_else(|| path.clone(), |verb| format!("{path}/{verb}"));
+            change.ask(Method::POST, asked, body).await?;
+            if *watch && !change.options.dry_run {
+                follow::restart(read.client, read.output, &path).await?;
+            }
+            Ok(())
+        }
+        Stamp::ShowRestart { name } => read.value(&format!("/v1/stamps/{name}/restart"), show::restart).await,
         Stamp::Retire { name } => put(name, json!({"state": "retired"})).await.map(drop),
         Stamp::Evacuate { name, to, terms } => {
             let registries = read.client.get("/v1/registries").await?;

@@ -6,9 +6,10 @@ use dataproxy_router_api::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, acknowledged};
 use crate::migration::{Ends, Migration, Progress, Seen, UnixMillis, progress};
 use crate::record::NodeRecord;
+use crate::restart::{self, Restart, RestartTerms, Step};
 use crate::state::{State, Versioned};
 
 /// A stamp, summed up.
@@ -82,6 +83,16 @@ pub struct MigrationView {
     pub storage: String,
 }
 
+/// The restart of a stamp, with what it waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestartView {
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub restart: Restart,
+    /// What it waits for, or its next step.
+    pub next: String,
+}
+
 /// One node of one end of a move.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndView {
@@ -121,12 +132,12 @@ pub fn stamps(state: &State) -> Vec<StampView> {
 }
 
 /// A node.
-pub fn node(record: &NodeRecord, fleet: &Fleet, now: Instant) -> NodeView {
+pub fn node(state: &State, record: &NodeRecord, fleet: &Fleet, now: Instant) -> NodeView {
     let heard = fleet.of(&record.node.name);
     let report: Option<&NodeReport> = heard.as_ref().map(|heard| &heard.report);
     NodeView {
         in_rotation: record.node.in_rotation(),
-        serves_revision: report.map(|report| report.revision),
+        serves_revision: report.map(|report| acknowledged(report, state)),
         in_flight: report.map(|report| report.in_flight),
         heard_ms_ago: heard
             .as_ref()
@@ -182,6 +193,38 @@ pub fn migration(
         storage: storage(state, &of.registry),
         migration: of.clone(),
     }
+}
+
+/// The restart of a stamp.
+pub fn restart(state: &State, fleet: &Fleet, of: &Restart, now: Instant, wall: UnixMillis) -> RestartView {
+    let moving = state.moving_at(&of.stamp).map(|migration| migration.id.as_str());
+    let next = match restart::next(of, &fleet.turns(state, &of.stamp, now), moving, wall) {
+        Step::Waits(why) => why,
+        Step::Drain(node) => format!("node {node} drains"),
+        Step::Left(node) => format!("node {node} has ended"),
+        Step::Back { how, .. } => how,
+        Step::Pause(why) => format!("to be paused: {why}"),
+        Step::Finish => "the end".into(),
+    };
+    RestartView { restart: of.clone(), next }
+}
+
+/// What a restart of a stamp would do, step by step.
+pub fn restart_steps(state: &State, stamp: &StampName, terms: &RestartTerms) -> Vec<String> {
+    let nodes = state.nodes_of(stamp).filter(|record| record.value.node.in_rotation());
+    let RestartTerms { max_unavailable, deadline_seconds, back_seconds, settle_seconds } = terms;
+    let mut steps: Vec<String> = nodes
+        .map(|record| {
+            let name = &record.value.node.name;
+            format!(
+                "{name}: drains within {deadline_seconds} s, ends, is started again by its supervisor within {back_seconds} s"
+            )
+        })
+        .collect();
+    steps.push(format!(
+        "at most {max_unavailable} out of rotation at a time; each serves for {settle_seconds} s before the next drains"
+    ));
+    steps
 }
 
 fn end(node: &Seen, binding: Option<&Binding>, stamp: &StampName) -> EndView {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use dataproxy_cpu::{carried, carried_work};
 use futures_util::StreamExt;
 use futures_util::stream::SelectAll;
 use tokio::task::JoinSet;
@@ -28,7 +29,7 @@ const HASH_BATCH: u32 = 8;
 /// Starts the task of a fill.
 pub(crate) fn start(tiers: &Arc<Tiers>, fill: Arc<Fill>, source: &Source) {
     let end = End::new(tiers, fill);
-    tiers.runtime.spawn(run(end, source.clone()));
+    tiers.runtime.spawn(carried(run(end, source.clone())));
 }
 
 async fn run(end: End, source: Source) {
@@ -283,7 +284,7 @@ impl Engine {
             let in_memory = !state.detached && (file.is_none() || self.tiers.is_small(&self.blob));
             drop(state);
             let work = Keep { blob: Arc::clone(&self.blob), block, pieces, file, in_memory };
-            self.jobs.spawn_on(keep(Arc::clone(&self.tiers), work), &self.tiers.runtime);
+            self.jobs.spawn_on(carried(keep(Arc::clone(&self.tiers), work)), &self.tiers.runtime);
         }
     }
 
@@ -332,7 +333,7 @@ impl Engine {
                 let work = hash(Arc::clone(&self.blob), disk, prefix, batch);
                 match instead {
                     Some(instead) => on_disk(&mut self.jobs, &self.tiers, work, instead),
-                    None => drop(self.jobs.spawn_blocking_on(work, &self.tiers.runtime)),
+                    None => drop(self.jobs.spawn_blocking_on(carried_work(work), &self.tiers.runtime)),
                 }
                 return Ok(());
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use dataproxy_cpu::{carried, carried_work};
 use tokio::task::JoinSet;
 
 use crate::Bypass;
@@ -43,7 +44,7 @@ pub(super) fn on_disk(
     instead: Job,
 ) {
     let ours = Arc::clone(tiers);
-    jobs.spawn_on(async move { ours.on_disk(work).await.unwrap_or(instead) }, &tiers.runtime);
+    jobs.spawn_on(carried(async move { ours.on_disk(work).await.unwrap_or(instead) }), &tiers.runtime);
 }
 
 /// Lists the blob, unless it was purged before it got here, and opens its file.
@@ -70,7 +71,7 @@ pub(super) struct Keep {
 pub(super) async fn keep(tiers: Arc<Tiers>, work: Keep) -> Job {
     let block = work.block;
     let memory = Arc::clone(&tiers);
-    let summed = tiers.runtime.spawn_blocking(move || {
+    let summed = tiers.runtime.spawn_blocking(carried_work(move || {
         let sum = work.pieces.iter().fold(0, |sum, piece| crc32c::crc32c_append(sum, piece));
         let same = work.blob.note_sum(block, sum);
         if same && work.in_memory {
@@ -78,7 +79,7 @@ pub(super) async fn keep(tiers: Arc<Tiers>, work: Keep) -> Job {
             memory.memory.offer(&work.blob, block, work.pieces.concat().into());
         }
         same.then_some(work)
-    });
+    }));
     let Keep { blob, pieces, file, .. } = match summed.await {
         Ok(Some(work)) => work,
         Ok(None) => return Job::Kept { block, same: false, refused: None },

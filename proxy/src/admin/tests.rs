@@ -41,6 +41,7 @@ fn bounded(bounds: Bounds) -> Node {
         bindings: Feed::File(Arc::new(BindingsFile::open(path, region).unwrap())),
         certificate: None,
         metrics: crate::metrics::install(1024).unwrap(),
+        minutes: Arc::default(),
         refresh: Arc::new(|| {}),
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

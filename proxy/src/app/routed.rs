@@ -14,6 +14,7 @@ use crate::config::{BindingsSource, Config};
 use crate::exit::{Exit, Failure};
 use crate::intent;
 use crate::lifecycle::Lifecycle;
+use crate::minutes::Minutes;
 use crate::pull::Puller;
 use crate::purge::Purger;
 use crate::reach::moving::Moving;
@@ -59,6 +60,7 @@ pub(super) fn report(
     feed: &Feed,
     stores: &Stores,
     life: &Lifecycle,
+    minutes: &Arc<Minutes>,
     background: &mut JoinSet<()>,
 ) {
     let node = &config.node;
@@ -71,7 +73,8 @@ pub(super) fn report(
     };
     let incarnation = identity.incarnation;
     let (bindings, moving) = (Arc::clone(feed.bindings()), Arc::<Moving>::default());
-    let reporter = Reporter::new(identity, Arc::clone(&bindings), Arc::clone(&moving), life.clone());
+    let (follows, minutes) = (Arc::clone(&moving), Arc::clone(minutes));
+    let reporter = Reporter::new(identity, Arc::clone(&bindings), follows, life.clone(), minutes);
     background.spawn(async move { report::send(&reporter, &routers).await });
     let (stores, moved) = (stores.clone(), Arc::clone(&bindings));
     background.spawn(async move { moving.follow(&moved, &stores, &stamp).await });

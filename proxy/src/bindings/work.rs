@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use dataproxy_cpu::{Purse, Spent};
 use tokio::time::Instant;
 
 /// A registry's running pulls are kept in so many parts, so that they seldom meet on a lock.
@@ -22,6 +23,10 @@ struct Work {
     last: AtomicU64,
     /// When each of the running ones began, by its number. Made for the first pull.
     running: OnceLock<Box<[Part; PARTS]>>,
+    /// Microseconds that those took which have ended, in sum.
+    flown: AtomicU64,
+    /// What is used for it. Made for the first pull.
+    purse: OnceLock<Arc<Purse>>,
 }
 
 impl Work {
@@ -47,8 +52,15 @@ pub struct Standing {
 impl Default for Standing {
     fn default() -> Self {
         let came = Instant::now();
-        let (begun, last, running) = (AtomicU64::new(0), AtomicU64::new(0), OnceLock::new());
-        Self { work: Arc::new(Work { since: came, begun, last, running }), begun_before: 0, came }
+        let work = Work {
+            since: came,
+            begun: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+            running: OnceLock::new(),
+            flown: AtomicU64::new(0),
+            purse: OnceLock::new(),
+        };
+        Self { work: Arc::new(work), begun_before: 0, came }
     }
 }
 
@@ -92,6 +104,23 @@ impl Standing {
         Flight { work, number }
     }
 
+    /// Who pays for what is done for the registry.
+    pub fn purse(&self) -> &Arc<Purse> {
+        self.work.purse.get_or_init(Arc::default)
+    }
+
+    /// What its purse has paid, and the time that pulls took so far, in sum over those that ran at once. `None` if there never
+    /// was one. Looks at every running pull.
+    pub fn total(&self) -> Option<(Spent, Duration)> {
+        let spent = self.work.purse.get()?.spent();
+        let mut flown = Duration::from_micros(self.work.flown.load(Relaxed));
+        for part in self.work.running.get().into_iter().flat_map(|parts| parts.iter()) {
+            let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            flown += part.values().map(Instant::elapsed).sum::<Duration>();
+        }
+        Some((spent, flown))
+    }
+
     /// How long the binding's epoch has been known here.
     pub fn age(&self) -> Duration {
         self.came.elapsed()
@@ -112,9 +141,21 @@ impl Standing {
     }
 }
 
+impl Flight {
+    /// Who pays for it.
+    pub fn purse(&self) -> &Arc<Purse> {
+        self.work.purse.get_or_init(Arc::default)
+    }
+}
+
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.work.part(self.number).remove(&self.number);
+        let mut part = self.work.part(self.number);
+        if let Some(began) = part.remove(&self.number) {
+            // Under the lock, or a pull would be in neither sum for a moment.
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.work.flown.fetch_add(took, Relaxed);
+        }
     }
 }
 
@@ -150,6 +191,22 @@ mod tests {
         advance(SECOND).await;
         let worked = Worked { in_flight: 0, oldest: Duration::ZERO, begun: 1, quiet: Some(SECOND) };
         assert_eq!(second.worked(), worked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_of_pulls_is_summed_over_those_that_ran_at_once_ended_or_not() {
+        let standing = Standing::default();
+        assert_eq!(standing.total(), None);
+        let (one, other) = (standing.begin(), standing.begin());
+        one.purse().request(true, 7);
+        advance(SECOND).await;
+        drop(one);
+        advance(2 * SECOND).await;
+        let (spent, flown) = standing.at_epoch(false).total().expect("a pull");
+        assert_eq!((spent.requests, spent.hit_bytes, flown), (1, 7, 4 * SECOND));
+        drop(other);
+        advance(SECOND).await;
+        assert_eq!(standing.total().map(|(_, flown)| flown), Some(4 * SECOND));
     }
 
     #[test]

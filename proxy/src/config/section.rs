@@ -237,6 +237,66 @@ impl Default for Moves {
     }
 }
 
+/// `[cpu]`: what is measured of the node's processors.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cpu {
+    /// What is measured. Default the limit that binds.
+    pub scope: CpuScope,
+    /// Thousandths of a core that the process has, for the scope `process` alone.
+    #[serde(rename = "cores", deserialize_with = "unit::cores")]
+    pub millicores: Option<u32>,
+    /// Length of a bin: whole seconds. Default a minute; anything else is labelled scaled.
+    #[serde(deserialize_with = "unit::duration")]
+    pub bin: Duration,
+    /// Registries that a bin names; the others are told together. Default 32.
+    pub top_registries: usize,
+    /// One poll of a task in so many is measured. Default 16.
+    pub sample: u32,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CpuScope {
+    /// The limit that allows least.
+    #[default]
+    Auto,
+    /// The processors that the node may use, whoever uses them.
+    Host,
+    /// The node's control group.
+    Cgroup,
+    /// The process, of a stated number of cores.
+    Process,
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self {
+            scope: CpuScope::default(),
+            millicores: None,
+            bin: Duration::from_secs(60),
+            top_registries: 32,
+            sample: 16,
+        }
+    }
+}
+
+impl Cpu {
+    /// As the counters' source takes it.
+    pub fn wanted(&self) -> dataproxy_cpu::Wanted {
+        use dataproxy_cpu::Wanted;
+        match self.scope {
+            CpuScope::Auto => Wanted::Auto,
+            CpuScope::Host => Wanted::Host,
+            CpuScope::Cgroup => Wanted::Cgroup,
+            CpuScope::Process => {
+                Wanted::Process { cores: f64::from(self.millicores.unwrap_or_default()) / 1000.0 }
+            }
+        }
+    }
+}
+
 /// `[tenancy]`: how registries are named.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -47,6 +47,18 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D
     })
 }
 
+/// Reads `0.5` or `2` as thousandths of a core, of a setting that may be left out.
+///
+/// # Errors
+/// Not a number from 0.001 to 4096.
+pub(super) fn cores<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    let cores = f64::deserialize(from)?;
+    if (0.001..=4096.0).contains(&cores) {
+        return Ok(Some((cores * 1000.0).round() as u32));
+    }
+    Err(de::Error::custom(format!("{cores} cores; 0.001 to 4096 are allowed, such as 0.5")))
+}
+
 /// The text of an amount; a bare number is kept as text too, for the message.
 struct Amount(String);
 

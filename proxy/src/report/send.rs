@@ -36,14 +36,22 @@ pub async fn send(reporter: &Reporter, routers: &Arc<Routers>) {
 async fn to(reporter: &Reporter, routers: &Routers, router: &RouterUrl) {
     let (mut revisions, mut found) = (reporter.bindings.changes(), reporter.moving.changes());
     let mut trouble: Option<String> = None;
+    // A router says first which bins it has: one of the version before takes none.
+    let mut acknowledged = None;
     loop {
         revisions.mark_unchanged();
         found.mark_unchanged();
         let state = reporter.state();
-        let answer = timeout(PATIENCE, ask(reporter, routers, router)).await;
+        let answer = timeout(PATIENCE, ask(reporter, routers, router, acknowledged)).await;
         let answer = answer.unwrap_or_else(|_| Err("it takes too long to answer".to_owned()));
         let (outcome, again) = match &answer {
-            Ok(answer) => ("taken", Duration::from_millis(answer.again_ms).clamp(ASKED.0, ASKED.1)),
+            Ok(answer) => {
+                let had = std::mem::replace(&mut acknowledged, answer.bins);
+                // What waits after an outage goes at once, as far as the router takes it.
+                let more = answer.bins > had && answer.bins.is_some_and(|has| reporter.minutes.ended() > has);
+                let again = Duration::from_millis(answer.again_ms).clamp(ASKED.0, ASKED.1);
+                ("taken", if more { LEAST } else { again })
+            }
             Err(_) => ("failed", EVERY),
         };
         counter!("dataproxy_reports_total", "outcome" => outcome).increment(1);
@@ -62,8 +70,9 @@ pub(super) async fn ask(
     reporter: &Reporter,
     routers: &Routers,
     router: &RouterUrl,
+    acknowledged: Option<u64>,
 ) -> Result<ReportAnswer, String> {
-    let report = reporter.report();
+    let report = reporter.report(acknowledged);
     let json = serde_json::to_vec(&report).map_err(|error| error.to_string())?;
     let path = format!("/v1/nodes/{}/report", report.name());
     let response = routers.ask(router, Method::POST, &path, Some(Bytes::from(json))).await;
@@ -72,7 +81,7 @@ pub(super) async fn ask(
     let body = body.map_err(|error| format!("its answer broke: {error}"))?.to_bytes();
     let answer: ReportAnswer =
         serde_json::from_slice(&body).map_err(|error| format!("its answer cannot be read: {error}"))?;
-    routers.heard(answer.revision);
+    routers.heard(answer.point());
     Ok(answer)
 }
 

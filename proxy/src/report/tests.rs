@@ -93,7 +93,7 @@ fn reporter(bindings: &Arc<Bindings>, life: &Lifecycle) -> Reporter {
         node: Node::new("a1".parse().expect("a name"), address, admin, dataproxy_router_api::Role::All),
         incarnation: incarnation(),
     };
-    Reporter::new(identity, Arc::clone(bindings), Arc::default(), life.clone())
+    Reporter::new(identity, Arc::clone(bindings), Arc::default(), life.clone(), Arc::default())
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn a_router_that_refuses_is_told_again_and_taken_at_its_word_how_soon() {
     let (bindings, life) = (Arc::new(Bindings::new(Table::new(snapshot(3, "a")))), Lifecycle::default());
     let reporter = reporter(&bindings, &life);
     let routers = ScriptedRouter::routers(&[&router]);
-    let refused = send::ask(&reporter, &routers, &router.url()).await.expect_err("refused");
+    let refused = send::ask(&reporter, &routers, &router.url(), None).await.expect_err("refused");
     assert_eq!(refused, "it answers 409 Conflict: node a1 is of stamp b");
     let sending = Arc::clone(&routers);
     let task = tokio::spawn(async move { send(&reporter, &sending).await });

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dataproxy_cache::{BlobReader, CacheError, Wanted};
+use dataproxy_cpu::carried;
 use futures_util::Stream;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
@@ -138,6 +139,9 @@ impl StampCache {
         let Some(binding) = table.binding(&registry) else {
             return Err(Refused::Without(vouched, "the registry is not bound"));
         };
+        if let Some(standing) = table.standing(&registry) {
+            dataproxy_cpu::bill(standing.purse());
+        }
         let Ok(holdings) = resolve::holdings(&binding.placement, &self.stores) else {
             return Err(Refused::Without(vouched, "its account cannot be read here"));
         };
@@ -168,10 +172,9 @@ impl StampCache {
     ) -> Result<(BlobReader, OwnedSemaphorePermit), &'static str> {
         let until = Instant::now() + self.patience * 3 / 4;
         let (cache, key, source) = (self.cache.clone(), owned.key().clone(), owned.source().clone());
-        let reading =
-            tokio::spawn(
-                async move { cache.read(&key, &source, wanted).await.map(|reader| (reader, place)) },
-            );
+        let reading = tokio::spawn(carried(async move {
+            cache.read(&key, &source, wanted).await.map(|reader| (reader, place))
+        }));
         let mut reading = Reading { task: reading, is_stopped: true };
         loop {
             tokio::select! {

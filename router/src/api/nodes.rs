@@ -28,14 +28,15 @@ pub(super) async fn report(
             format!("the report of node {} came under the name {name}", report.node.name),
         ));
     }
-    let revision = {
+    let point = {
         let state = context.control.state();
+        access.reports_for(&report, state.node(&name).map(|record| &record.value.stamp))?;
         let occasion = Occasion { actor: String::new(), reason: String::new(), now: (context.clock)() };
         let command = Command::Reported(Box::new(report.clone()));
         decide(&state, &command, &occasion).map_err(|refusal| Failed::from(ControlError::from(refusal)))?;
-        state.revision()
+        state.point()
     };
     context.fleet.hear(report, Instant::now());
     let again_ms = u64::try_from(REPORT_EVERY.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(ReportAnswer { revision, again_ms }))
+    Ok(Json(ReportAnswer { history: point.history, revision: point.revision, again_ms, bins: None }))
 }

@@ -35,6 +35,14 @@ pub(super) fn begin(
         return Ok(Decision::nothing(format!("registry {registry} is bound to {to} already")));
     }
     let rests_on = stamps::takes_registries(state, to)?;
+    if state.restart(to).is_some_and(|restart| restart.value.is_under_way()) {
+        return Err(Refusal::conflict(
+            "restarting",
+            format!(
+                "stamp {to} is being restarted, and its nodes come and go; wait for its end (stampctl stamp restart {to} --watch), or abort it"
+            ),
+        ));
+    }
     let number = state.last_move_of(registry).map_or(0, |last| last.value.number()) + 1;
     let mut migration = Migration {
         id: format!("{registry}.{number}"),

@@ -52,7 +52,7 @@ impl World {
     }
 
     #[track_caller]
-    fn refused(&self, command: Command, rule: &str, words: &str) {
+    pub(super) fn refused(&self, command: Command, rule: &str, words: &str) {
         let refusal = self.decide(&command).expect_err("refused");
         assert_eq!(refusal.rule, rule, "{refusal}");
         assert!(refusal.message.contains(words), "{refusal}");
@@ -71,8 +71,9 @@ impl World {
     }
 }
 
-fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
-    let number = u16::try_from(node.bytes().map(u64::from).sum::<u64>()).unwrap();
+pub(super) fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
+    // Each name has ports of its own.
+    let number = node.bytes().fold(0, |number, byte| (number * 31 + u16::from(byte)) % 2003);
     let at = |port| std::net::SocketAddr::from(([127, 0, 1, 1], port + number));
     NodeReport {
         region: "local".parse().unwrap(),
@@ -81,9 +82,12 @@ fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
         incarnation: Incarnation(process),
         version: "0.1.0".into(),
         sequence: 1,
+        history: dataproxy_router_api::History::default(),
         revision: Revision(1),
         in_flight: 0,
         registries: Vec::new(),
+        time_ms: None,
+        bins: Vec::new(),
     }
 }
 

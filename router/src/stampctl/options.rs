@@ -24,7 +24,7 @@ pub(super) struct Options {
     #[arg(long, global = true, env = "STAMPCTL_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// File with the certificates of the authorities to believe, in PEM, instead of the system's.
-    #[arg(long, global = true, env = "STAMPCTL_CA_FILE", value_name = "FILE")]
+    #[arg(long = "ca", alias = "ca-file", global = true, env = "STAMPCTL_CA_FILE", value_name = "FILE")]
     pub(super) ca_file: Option<PathBuf>,
     /// How to show things.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
@@ -114,6 +114,41 @@ pub(super) enum Stamp {
         to: StampName,
         #[command(flatten)]
         terms: Terms,
+    },
+    /// Restart its nodes in turn, under its traffic: each drains and ends, and its supervisor starts it again. With
+    /// `--watch` alone where one runs already: show how that goes on.
+    Restart {
+        /// Its name.
+        name: StampName,
+        /// Nodes that may be out of rotation at a time, for whatever reason [default: 1].
+        #[arg(long, value_name = "NODES")]
+        max_unavailable: Option<u32>,
+        /// How long a node's running pulls may take before they are cut [default: 30m].
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        deadline: Option<Duration>,
+        /// How long a node may take to serve again, from its end on, before the restart pauses [default: 5m].
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        back: Option<Duration>,
+        /// How long a node serves again before the next one drains; no less than the TTL of DNS [default: 10s].
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        settle: Option<Duration>,
+        /// Show how it goes on, to its end.
+        #[arg(long)]
+        watch: bool,
+        /// Pause the one that runs: no further node is asked to drain.
+        #[arg(long, group = "steer", conflicts_with = "watch")]
+        pause: bool,
+        /// Let one that is paused go on; a node that was late has its whole time again.
+        #[arg(long, group = "steer")]
+        resume: bool,
+        /// Give the one that runs up. A node that drains comes back; no other is asked.
+        #[arg(long, group = "steer", conflicts_with = "watch")]
+        abort: bool,
+    },
+    /// Show its last restart: what had its turn, what is awaited, what came about.
+    ShowRestart {
+        /// Its name.
+        name: StampName,
     },
     /// End an empty stamp for good.
     Retire {
