@@ -108,7 +108,7 @@ pub fn judge(case: &Case, policy: &Policy) -> Result<Judged, SimulateError> {
     let later = Draw { seed: case.chance, day: case.after };
     let without = case.region.run(later);
     let judged = |moves: &[Move]| {
-        let with = if moves.is_empty() { without.clone() } else { case.region.moved(moves).run(later) };
+        let with = without.after(&case.region, moves, later);
         (outcome(case, &fleet, moves, &without, &with, aim), with)
     };
     let (ours, with) = judged(&moves);

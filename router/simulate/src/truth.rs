@@ -8,7 +8,7 @@ use dataproxy_router_api::Role;
 use rand::RngExt as _;
 
 use crate::chance::{Purpose, around_one, poisson, stream};
-use crate::region::{Pool, Region};
+use crate::region::{Move, Pool, Region};
 
 /// Which chance to draw from, and which day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +160,20 @@ fn leaning(lean: &[f64], mut drawn: f64) -> usize {
 }
 
 impl Truth {
+    /// The same window after some moves. Only pools that a registry leaves or comes to are drawn again: in all others the
+    /// same chance gives the same load.
+    pub fn after(&self, region: &Region, moves: &[Move], draw: Draw) -> Self {
+        let touched = |stamp| {
+            moves.iter().any(|&(registry, to)| to == stamp || region.registries[registry].home == stamp)
+        };
+        let moved = region.moved(moves);
+        let pools = self.pools.iter().map(|pool| {
+            let redrawn = touched(pool.stamp).then(|| moved.run_pool(draw, pool.stamp, pool.role)).flatten();
+            redrawn.unwrap_or_else(|| pool.clone())
+        });
+        Self { pools: pools.collect() }
+    }
+
     /// A pool of a stamp.
     pub fn pool(&self, stamp: usize, role: Role) -> Option<&PoolTruth> {
         self.pools.iter().find(|pool| pool.stamp == stamp && pool.role == role)

@@ -40,6 +40,21 @@ fn who_stays_has_the_same_load_and_who_moves_brings_the_same_flows_to_other_node
 }
 
 #[test]
+fn drawing_only_what_moves_touch_gives_the_whole_truth() {
+    let mut town = Town::new(1);
+    for stamp in ["a", "b", "c"] {
+        let stamp = town.stamp(stamp, 4).expect("a name");
+        town.neighbours(stamp, 4, 1.0, 40.0, &Trade::ordinary()).expect("names");
+    }
+    let region = town.region();
+    let moves = [(0, 1), (1, 1)];
+    let quick = region.run(DRAW).after(&region, &moves, DRAW);
+    let whole = region.moved(&moves).run(DRAW);
+    let demand = |truth: &Truth| truth.pools.iter().map(PoolTruth::demand).collect::<Vec<_>>();
+    assert_eq!(demand(&quick), demand(&whole));
+}
+
+#[test]
 fn load_is_what_the_model_says_on_average() {
     let region = two_stamps();
     let truth = region.run(DRAW);
