@@ -9,6 +9,7 @@ mod auth;
 mod changes;
 mod nodes;
 mod openapi;
+mod plans;
 mod reads;
 mod routes;
 mod serve;
@@ -22,7 +23,7 @@ use axum::Router;
 use crate::control::Control;
 use crate::fleet::Fleet;
 use crate::migration::UnixMillis;
-use crate::reconcile::Lead;
+use crate::reconcile::{Guard, Lead};
 
 pub use answer::{Changed, ErrorBody};
 pub use auth::{Only, Role, TokenError, Tokens};
@@ -40,6 +41,8 @@ pub struct Context {
     pub tokens: Arc<Tokens>,
     /// Whether this router leads.
     pub lead: Lead,
+    /// What is measured of plans.
+    pub guard: Arc<dyn Guard>,
     /// The time.
     pub clock: fn() -> UnixMillis,
     /// What the store is, for people.

@@ -19,7 +19,7 @@ use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
 use crate::migration::UnixMillis;
 use crate::naming;
-use crate::reconcile::reconcile;
+use crate::reconcile::{Guard, Unmeasured, reconcile};
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
 use crate::store::{Store, StoreError};
@@ -143,7 +143,14 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.spawn(async move { following.follow().await });
     let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
     let lead = candidate.standing();
-    parts.spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), wall_clock));
+    let guard: Arc<dyn Guard> = Arc::new(Unmeasured);
+    parts.spawn(reconcile(
+        Arc::clone(&control),
+        Arc::clone(&fleet),
+        Arc::clone(&guard),
+        lead.clone(),
+        wall_clock,
+    ));
     if let Some((settings, server)) = config.dns.clone().zip(dns) {
         parts.spawn(naming::name(Arc::clone(&control), settings, server));
     }
@@ -155,6 +162,7 @@ async fn run(config: Config) -> Result<(), StartError> {
         fleet,
         tokens: Arc::new(tokens),
         lead,
+        guard,
         clock: wall_clock,
         store: config.store.to_string().into(),
     };

@@ -17,6 +17,7 @@ pub mod command;
 pub mod config;
 pub mod control;
 pub mod dns;
+pub mod execution;
 pub mod fleet;
 pub mod leader;
 pub mod migration;

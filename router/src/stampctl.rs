@@ -2,10 +2,12 @@
 
 mod follow;
 mod options;
+mod plans;
 mod show;
 mod table;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -60,6 +62,8 @@ enum CommandError {
     Ended(String),
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
+    #[error("{path}: {why}", path = path.display())]
+    File { path: PathBuf, why: String },
 }
 
 impl CommandError {
@@ -67,6 +71,7 @@ impl CommandError {
         match self {
             Self::Client(ClientError::Refused { .. }) | Self::Ended(_) => REFUSED,
             Self::Client(_) | Self::Output(_) => FAILED,
+            Self::File { .. } => USAGE,
         }
     }
 }
@@ -95,6 +100,12 @@ async fn run(options: &Options) -> Result<(), CommandError> {
         Verb::Node(verb) => node(verb, read, changed).await,
         Verb::Registry(verb) => registry(verb, read, changed).await,
         Verb::Migration(verb) => migration(verb, read, changed).await,
+        Verb::Plan(verb) => plans::plan(verb, read, changed).await,
+        Verb::Apply { id, hash, until_phase } => {
+            plans::apply(id, hash.as_deref(), *until_phase, read, changed).await
+        }
+        Verb::Freeze(verb) => plans::freeze(verb, read, changed).await,
+        Verb::Policy(verb) => plans::policy(verb, read, changed).await,
     }
 }
 
@@ -223,6 +234,12 @@ async fn registry(verb: &Registry, read: Show<'_>, change: Change<'_>) -> Result
                 }
                 _ => Ok(()),
             }
+        }
+        Registry::Pin { name } => {
+            change.ask(Method::PUT, format!("/v1/registries/{name}/pin"), None).await.map(drop)
+        }
+        Registry::Unpin { name } => {
+            change.ask(Method::DELETE, format!("/v1/registries/{name}/pin"), None).await.map(drop)
         }
         Registry::Purge { name, repository, digest } => {
             let body = json!({"repository": repository, "digest": digest});

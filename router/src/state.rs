@@ -7,10 +7,12 @@ use dataproxy_router_api::{
     Snapshot, Stamp, StampName,
 };
 
-use crate::migration::Migration;
+use crate::execution::Execution;
+use crate::migration::{Migration, UnixMillis};
 use crate::record::{
-    EPOCHS, EpochRecord, HISTORY, HistoryRecord, MIGRATIONS, NODES, NodeRecord, PURGES, PurgeRecord,
-    REGISTRIES, RESTARTS, Record, STAMPS, StampRecord,
+    EPOCHS, EXECUTIONS, EpochRecord, FREEZE, FreezeRecord, HISTORY, HistoryRecord, MIGRATIONS, NODES,
+    NodeRecord, PINS, PLANS, POLICY, PURGES, PinRecord, PlanRecord, PolicyRecord, PurgeRecord, REGISTRIES,
+    RESTARTS, Record, STAMPS, StampRecord,
 };
 use crate::restart::Restart;
 
@@ -39,6 +41,11 @@ pub struct State {
     purges: BTreeMap<String, Versioned<PurgeRecord>>,
     /// Of registries that are no more.
     epochs: BTreeMap<RegistryName, Versioned<EpochRecord>>,
+    plans: BTreeMap<String, Versioned<PlanRecord>>,
+    executions: BTreeMap<String, Versioned<Execution>>,
+    pins: BTreeMap<RegistryName, Versioned<PinRecord>>,
+    freeze: Option<Versioned<FreezeRecord>>,
+    policy: Option<Versioned<PolicyRecord>>,
 }
 
 /// One write, as the store tells of it. A commit writes a key once.
@@ -65,6 +72,11 @@ impl State {
             restarts: BTreeMap::new(),
             purges: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            executions: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            freeze: None,
+            policy: None,
         }
     }
 
@@ -116,12 +128,7 @@ impl State {
                         Record::Purge(record) => {
                             change.purges.push(Purge { revision, ..record.purge.clone() });
                         }
-                        Record::Stamp(_)
-                        | Record::Node(_)
-                        | Record::Migration(_)
-                        | Record::Restart(_)
-                        | Record::History(_)
-                        | Record::Epoch(_) => {}
+                        _ => {}
                     }
                     // A node may have gone from one stamp to another: both have changed.
                     if let Record::Node(node) = &*record {
@@ -151,12 +158,7 @@ impl State {
             Written::Put(record) => match &**record {
                 Record::Stamp(stamp) => Some(stamp.name.clone()),
                 Record::Node(record) => node(record.node.name.as_str()),
-                Record::Binding(_)
-                | Record::Migration(_)
-                | Record::Restart(_)
-                | Record::Purge(_)
-                | Record::History(_)
-                | Record::Epoch(_) => None,
+                _ => None,
             },
             Written::Gone(key) => match key.strip_prefix(NODES) {
                 Some(name) => node(name),
@@ -192,6 +194,17 @@ impl State {
             Record::Epoch(value) => {
                 self.epochs.insert(value.registry.clone(), Versioned { value, version });
             }
+            Record::Plan(value) => {
+                self.plans.insert(value.id.clone(), Versioned { value, version });
+            }
+            Record::Execution(value) => {
+                self.executions.insert(value.id.clone(), Versioned { value, version });
+            }
+            Record::Pin(value) => {
+                self.pins.insert(value.registry.clone(), Versioned { value, version });
+            }
+            Record::Freeze(value) => self.freeze = Some(Versioned { value, version }),
+            Record::Policy(value) => self.policy = Some(Versioned { value, version }),
             Record::Purge(value) => {
                 let purge = Purge { revision: version, ..value.purge };
                 let value = PurgeRecord { purge, ..value };
@@ -213,6 +226,16 @@ impl State {
             self.epochs.remove(name);
         } else if let Some(name) = key.strip_prefix(RESTARTS) {
             self.restarts.remove(name);
+        } else if let Some(id) = key.strip_prefix(PLANS) {
+            self.plans.remove(id);
+        } else if let Some(id) = key.strip_prefix(EXECUTIONS) {
+            self.executions.remove(id);
+        } else if let Some(name) = key.strip_prefix(PINS) {
+            self.pins.remove(name);
+        } else if key == FREEZE {
+            self.freeze = None;
+        } else if key == POLICY {
+            self.policy = None;
         } else if key.starts_with(PURGES) {
             self.purges.remove(key);
         } else if let Some(name) = key.strip_prefix(REGISTRIES) {
@@ -335,6 +358,41 @@ impl State {
         self.epochs.get(registry).map(|record| &record.value)
     }
 
+    /// A plan.
+    pub fn plan(&self, id: &str) -> Option<&Versioned<PlanRecord>> {
+        self.plans.get(id)
+    }
+
+    /// A plan on its way.
+    pub fn execution(&self, id: &str) -> Option<&Versioned<Execution>> {
+        self.executions.get(id)
+    }
+
+    /// All plans on their way, and those that have ended and are kept.
+    pub fn executions(&self) -> impl Iterator<Item = &Versioned<Execution>> {
+        self.executions.values()
+    }
+
+    /// Why a registry is to stay where it is, if it is.
+    pub fn pin(&self, registry: &RegistryName) -> Option<&PinRecord> {
+        self.pins.get(registry).map(|pin| &pin.value)
+    }
+
+    /// All registries that are to stay.
+    pub fn pins(&self) -> impl Iterator<Item = &PinRecord> {
+        self.pins.values().map(|pin| &pin.value)
+    }
+
+    /// The freeze that holds, if one does.
+    pub fn freeze(&self, now: UnixMillis) -> Option<&FreezeRecord> {
+        self.freeze.as_ref().map(|freeze| &freeze.value).filter(|freeze| freeze.holds(now))
+    }
+
+    /// The rules that were set; none if they are the usual ones.
+    pub fn policy(&self) -> Option<&PolicyRecord> {
+        self.policy.as_ref().map(|policy| &policy.value)
+    }
+
     /// What is to be forgotten.
     pub fn purges(&self) -> impl Iterator<Item = &Versioned<PurgeRecord>> {
         self.purges.values()
@@ -363,7 +421,20 @@ impl State {
         if let Some(name) = key.strip_prefix(EPOCHS) {
             return self.epochs.get(name).map(|record| record.version);
         }
-        self.purges.get(key).map(|record| record.version)
+        if let Some(id) = key.strip_prefix(PLANS) {
+            return self.plans.get(id).map(|record| record.version);
+        }
+        if let Some(id) = key.strip_prefix(EXECUTIONS) {
+            return self.executions.get(id).map(|record| record.version);
+        }
+        if let Some(name) = key.strip_prefix(PINS) {
+            return self.pins.get(name).map(|record| record.version);
+        }
+        match key {
+            FREEZE => self.freeze.as_ref().map(|record| record.version),
+            POLICY => self.policy.as_ref().map(|record| record.version),
+            purge => self.purges.get(purge).map(|record| record.version),
+        }
     }
 }
 

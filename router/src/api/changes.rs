@@ -28,7 +28,7 @@ pub(super) struct Manner {
     if_epoch: Option<Epoch>,
 }
 
-async fn change(
+pub(super) async fn change(
     context: &Context,
     access: &Access,
     needed: Role,

@@ -6,8 +6,8 @@ use axum::Json;
 use serde_json::{Map, Value, json};
 
 use super::auth::Role;
-use super::changes;
 use super::routes::{Gives, Operation, operations};
+use super::{changes, plans};
 
 /// The schemas of what is taken and given, each with an example.
 const SCHEMAS: &str = include_str!("schemas.json");
@@ -101,6 +101,7 @@ fn in_path(path: &str, name: &str) -> Value {
     let schema = match name {
         "name" => reference("Name"),
         "verb" if path.contains("/restart/") => json!({"type": "string", "enum": changes::RESTART_VERBS}),
+        "verb" if path.contains("/plans/") => json!({"type": "string", "enum": plans::VERBS}),
         "verb" => json!({"type": "string", "enum": changes::VERBS}),
         _ => json!({"type": "string"}),
     };

@@ -7,7 +7,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::auth::Role;
-use super::{Context, changes, nodes, openapi, reads, stream};
+use super::{Context, changes, nodes, openapi, plans, reads, stream};
 
 /// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each.
 const REPORT_BYTES: usize = 32 << 20;
@@ -209,5 +209,64 @@ pub(super) fn operations() -> Vec<Operation> {
                 nodes::report,
             )
         },
+        change(
+            PUT,
+            "/v1/registries/{name}/pin",
+            "Lets a registry stay where it is; it needs a reason.",
+            &[Operator],
+            None,
+            plans::pin,
+        ),
+        change(
+            DELETE,
+            "/v1/registries/{name}/pin",
+            "Lets it be moved again.",
+            &[Operator],
+            None,
+            plans::unpin,
+        ),
+        get("/v1/pins", "Registries that stay where they are.", &[Viewer], List("Pin"), plans::pins),
+        get(
+            "/v1/plans",
+            "Plans, the newest first, without what the planner said.",
+            &[Viewer],
+            List("PlanView"),
+            plans::plans,
+        ),
+        change(
+            POST,
+            "/v1/plans",
+            "Hands in a plan as the planner sealed it.",
+            &[Operator],
+            Some("Plan"),
+            plans::hand_in,
+        ),
+        get(
+            "/v1/plans/{id}",
+            "A plan, with all that the planner said.",
+            &[Viewer],
+            One("PlanView"),
+            plans::plan,
+        ),
+        change(
+            POST,
+            "/v1/plans/{id}/{verb}",
+            "Approves, rejects, applies, pauses, resumes, promotes, extends, aborts or rolls back a plan.",
+            &[Operator],
+            Some("PlanSteer"),
+            plans::steer,
+        ),
+        get("/v1/freeze", "The freeze, if one holds.", &[Viewer], One("Freeze"), plans::freeze),
+        change(
+            PUT,
+            "/v1/freeze",
+            "Lets no move begin; it needs a reason.",
+            &[Operator],
+            Some("FreezeBody"),
+            plans::begin_freeze,
+        ),
+        change(DELETE, "/v1/freeze", "Lets moves begin again.", &[Operator], None, plans::lift_freeze),
+        get("/v1/policy", "The rules of planning and carrying out.", &[Viewer], One("Policy"), plans::policy),
+        change(PUT, "/v1/policy", "Sets them.", &[Admin], Some("Policy"), plans::put_policy),
     ]
 }

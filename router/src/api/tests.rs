@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use super::*;
 
 mod openapi;
+mod plans;
 mod schema;
 use crate::leader::{Candidate, Standing, Term};
 use crate::reconcile::reconcile;
@@ -44,10 +45,17 @@ impl Api {
         let fleet = Arc::<Fleet>::default();
         let candidate = Candidate::stand(Arc::clone(control.store()), "one".into(), Term::default());
         let mut lead = candidate.standing();
-        tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), clock));
+        tokio::spawn(reconcile(
+            Arc::clone(&control),
+            Arc::clone(&fleet),
+            Arc::new(crate::reconcile::Unmeasured),
+            lead.clone(),
+            clock,
+        ));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
-        let context = Context { control, fleet, tokens, lead, clock, store: "memory".into() };
+        let guard = Arc::new(crate::reconcile::Unmeasured);
+        let context = Context { control, fleet, tokens, lead, guard, clock, store: "memory".into() };
         let description = openapi::document(&context).await;
         Self { context, token: None, description, _candidate: candidate }
     }

@@ -14,11 +14,16 @@ use crate::state::Written;
 pub(super) struct World {
     pub(super) state: State,
     pub(super) now: UnixMillis,
+    pub(super) actor: String,
 }
 
 impl World {
     pub(super) fn new() -> Self {
-        let mut world = Self { state: State::new("local".parse().unwrap()), now: UnixMillis(1_000_000) };
+        let mut world = Self {
+            state: State::new("local".parse().unwrap()),
+            now: UnixMillis(1_000_000),
+            actor: "ada".into(),
+        };
         for (stamp, account) in [("a", "a1"), ("b", "b1")] {
             world.done(Command::PutStamp {
                 name: stamp.parse().unwrap(),
@@ -31,8 +36,8 @@ impl World {
         world
     }
 
-    fn decide(&self, command: &Command) -> Result<Decision, Refusal> {
-        let occasion = Occasion { actor: "ada".into(), reason: "because".into(), now: self.now };
+    pub(super) fn decide(&self, command: &Command) -> Result<Decision, Refusal> {
+        let occasion = Occasion { actor: self.actor.clone(), reason: "because".into(), now: self.now };
         decide(&self.state, command, &occasion)
     }
 
@@ -91,7 +96,7 @@ pub(super) fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
     }
 }
 
-fn registry(name: &str, home: &str) -> Command {
+pub(super) fn registry(name: &str, home: &str) -> Command {
     Command::PutRegistry {
         registry: name.parse().unwrap(),
         spec: RegistrySpec {

@@ -1,4 +1,4 @@
-//! A move or a restart as it goes on, told line by line.
+//! A move, a restart or a plan as it goes on, told line by line.
 
 use std::time::Duration;
 
@@ -36,6 +36,20 @@ pub(super) async fn restart(client: &Client, output: Output, path: &str) -> Resu
         _ => Some(Err(last_words("the restart", shown))),
     };
     watch(client, output, path, restart_line, ended).await
+}
+
+/// Tells how a plan goes on until it is done. One that ended otherwise, or waits for somebody, is an error.
+pub(super) async fn follow_plan(client: &Client, output: Output, id: &str) -> Result<(), CommandError> {
+    let ended = |shown: &Value| match shown["state"].as_str() {
+        Some("done") => Some(Ok(())),
+        Some("paused") => {
+            let why = shown["paused"].as_str().unwrap_or("no reason was given");
+            Some(Err(format!("{id} is paused: {why}")))
+        }
+        Some("aborted" | "rolled_back" | "rejected" | "expired") => Some(Err(last_words(id, shown))),
+        _ => None,
+    };
+    watch(client, output, &format!("/v1/plans/{id}"), plan_line, ended).await
 }
 
 /// Tells each new line of what is at `path` until it has ended.
@@ -83,6 +97,13 @@ pub(super) fn restart_line(shown: &Value) -> String {
     let back = turns().filter(|turn| *turn == "back").count();
     let state = shown["state"].as_str().unwrap_or("-");
     format!("{state:<8} {back} of {} back; {}", turns().count(), shown["next"].as_str().unwrap_or("-"))
+}
+
+fn plan_line(shown: &Value) -> String {
+    let phases = shown["phases"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let passed = phases.iter().filter(|phase| phase["state"] == "passed").count();
+    let of = |name: &str| shown[name].as_str().unwrap_or("-").to_owned();
+    format!("{:<10} {passed} of {} phases; {}", of("state"), phases.len(), of("next"))
 }
 
 fn line(shown: &Value) -> String {

@@ -81,6 +81,7 @@ fn check(document: &Value, schema: &Value, value: &Value, at: &str, faults: &mut
 fn is(kind: &str, value: &Value) -> bool {
     match kind {
         "string" => value.is_string(),
+        "number" => value.is_number(),
         "integer" => value.is_i64() || value.is_u64(),
         "boolean" => value.is_boolean(),
         "array" => value.is_array(),
