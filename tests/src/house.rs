@@ -13,7 +13,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("dataproxy-azure", &["dataproxy-cache", "dataproxy-outbound"]),
     ("dataproxy-router-api", &[]),
     ("dataproxy-planner", &["dataproxy-router-api"]),
-    ("dataproxy-router", &["dataproxy-planner", "dataproxy-router-api"]),
+    ("dataproxy-simulate", &["dataproxy-planner", "dataproxy-router-api"]),
+    ("dataproxy-router", &["dataproxy-planner", "dataproxy-router-api", "dataproxy-simulate"]),
     ("dataproxy-import", &["dataproxy-cache"]),
     ("dataproxy-loadtest", &[]),
     (
