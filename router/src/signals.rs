@@ -8,8 +8,8 @@ mod view;
 
 use std::sync::Arc;
 
-use dataproxy_planner::{Fleet, Pool, Window};
 use dataproxy_planner::signal::SignalRules;
+use dataproxy_planner::{Fleet, Pool, Window};
 use dataproxy_router_api::{RegistryName, Role, StampName};
 
 pub use gather::{Cause, Causes};

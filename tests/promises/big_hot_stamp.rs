@@ -36,7 +36,12 @@ fn percent(value: &Value) -> f64 {
 }
 
 /// Pulls a blob of each registry over and over; gives the pulls and what failed.
-async fn load(region: Arc<Region>, registry: &str, blobs: Vec<String>, stop: Arc<AtomicBool>) -> (usize, Vec<String>) {
+async fn load(
+    region: Arc<Region>,
+    registry: &str,
+    blobs: Vec<String>,
+    stop: Arc<AtomicBool>,
+) -> (usize, Vec<String>) {
     let (mut pulls, mut failures) = (0, Vec::new());
     while !stop.load(Ordering::Relaxed) {
         for digest in &blobs {
@@ -61,7 +66,8 @@ async fn a_hot_stamp_is_measured_planned_for_and_relieved_as_predicted_with_no_f
         region.import(&image.layout, &format!("{registry}/app:v1")).await.expect("an import");
     }
     // Both at stamp a, which makes it the hot one.
-    let at_a = ["registry", "move", "fabrikam", "--to", "a", "--quiet", "1s", "--drain", "5s", "--observe", "1s"];
+    let at_a =
+        ["registry", "move", "fabrikam", "--to", "a", "--quiet", "1s", "--drain", "5s", "--observe", "1s"];
     region.stampctl(&at_a).await.expect("moved");
     let settled = async || {
         let shown = asked(&region, &["registry", "show", "fabrikam"]).await?;
@@ -104,7 +110,8 @@ async fn a_hot_stamp_is_measured_planned_for_and_relieved_as_predicted_with_no_f
     let policy = policy.display().to_string();
     region.stampctl(&["policy", "set", &policy, "--reason", "scaled"]).await.expect("a policy");
     let save = file.display().to_string();
-    let make = ["plan", "make", "--move", "fabrikam", "--to", "b", "--save", &save, "--submit", "--reason", "hot"];
+    let make =
+        ["plan", "make", "--move", "fabrikam", "--to", "b", "--save", &save, "--submit", "--reason", "hot"];
     let made = region.stampctl(&make).await.expect("a plan");
     println!("{}", made.stdout);
     let plan: Value = serde_json::from_slice(&std::fs::read(&file).expect("saved")).expect("JSON");
@@ -132,7 +139,8 @@ async fn a_hot_stamp_is_measured_planned_for_and_relieved_as_predicted_with_no_f
     assert_eq!(failures, Vec::<String>::new());
     assert_eq!(done["state"], "done", "{done:#}");
     let readings = done["phases"][0]["gate"]["readings"].as_array().expect("readings").clone();
-    let source = readings.iter().find(|reading| reading["check"] == "source-p95").expect("the source was judged");
+    let source =
+        readings.iter().find(|reading| reading["check"] == "source-p95").expect("the source was judged");
     let figures = &source["figures"];
     assert!(percent(&figures["actual"]) < percent(&figures["before"]), "stamp a is cooler: {figures}");
 }

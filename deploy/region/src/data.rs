@@ -294,7 +294,7 @@ mod tests {
         snapshot.revision.0 = 20;
         data.save(&snapshot).expect("saved");
         let moved = Topology::new(5).expect("names");
-        data.write(&moved, "registry.test", None).expect("written");
+        data.write(&moved, "registry.test", None, 60).expect("written");
         assert_eq!(data.load(&moved).expect("loaded"), snapshot);
     }
 
@@ -327,7 +327,7 @@ mod tests {
         let (_dir, data, topology) = region();
         let log = data.log(topology.members[0].name.as_str());
         for run in ["first", "second", "third"] {
-            data.write(&topology, "registry.test", None).expect("written");
+            data.write(&topology, "registry.test", None, 60).expect("written");
             assert!(!log.exists());
             fs::write(&log, run).expect("written");
         }

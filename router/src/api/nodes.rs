@@ -23,12 +23,12 @@ pub(super) async fn report(
     Body(report): Body<NodeReport>,
 ) -> Result<Json<ReportAnswer>, Failed> {
     access.needs(Role::Node)?;
-    let taken = take(&context, &access, &name, report);
+    let taken = take(&context, &access, &name, report).await;
     metrics::reported(if taken.is_ok() { "taken" } else { "refused" });
     taken.map(Json)
 }
 
-fn take(
+async fn take(
     context: &Context,
     access: &Access,
     name: &NodeName,
@@ -49,7 +49,7 @@ fn take(
         decide(&state, &command, &occasion).map_err(|refusal| Failed::from(ControlError::from(refusal)))?;
         state.point()
     };
-    let bins = take_bins(&context, &report).await;
+    let bins = take_bins(context, &report).await;
     context.fleet.hear(NodeReport { bins: Vec::new(), ..report }, Instant::now());
     let again_ms = u64::try_from(REPORT_EVERY.as_millis()).unwrap_or(u64::MAX);
     Ok(ReportAnswer { history: point.history, revision: point.revision, again_ms, bins })

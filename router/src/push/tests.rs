@@ -93,6 +93,8 @@ async fn set_up(control: &Control) {
             revision: dataproxy_router_api::Revision(0),
             in_flight: 0,
             registries: Vec::new(),
+            time_ms: None,
+            bins: Vec::new(),
         };
         done(control, Command::Reported(Box::new(report))).await;
     }
