@@ -33,7 +33,8 @@ pub struct CacheConfig {
     pub small_blob_bytes: u64,
     /// How long an origin may be silent before a read of it is given up. Default 10 s.
     pub origin_idle_timeout: Duration,
-    /// Tries per ranged read, the first included. Default 8: one read fails by chance where a third of all do, once in 15 000.
+    /// Tries per ranged read, the first included. Default 8: where a tenth of all requests break, one read in ten million
+    /// meets that so often. Those that an origin does not count ([`Retry`](crate::Retry)) come on top.
     pub origin_attempts: u32,
     /// A fill whose last reader left goes on in the background if at most this many bytes are missing. Default 64 MiB.
     pub finish_bytes: u64,

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt, unfold};
+use tokio::time::Instant;
 
 use crate::stats::Counters;
-use crate::{CacheConfig, ETag, OriginError, OriginErrorKind, OriginRead, Source};
+use crate::{CacheConfig, ETag, OriginError, OriginErrorKind, OriginRead, Retry, Source};
 
 /// First back-off, before jitter (promises: origin faults).
 const BACKOFF_BASE: Duration = Duration::from_millis(50);
@@ -19,6 +20,10 @@ const BACKOFF_BASE: Duration = Duration::from_millis(50);
 const BACKOFF_CAP: Duration = Duration::from_secs(2);
 /// An origin that asks for a longer pause than this does not get it: the client's header deadline is 20 s.
 const RETRY_AFTER_CAP: Duration = Duration::from_secs(5);
+
+/// How long a read that gets nothing is tried again for want of leave, or because its origin asks for less: no body
+/// should be silent for longer (promises: origin faults). Tries beyond that count.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Reads that another cache has begun to answer and broken off, in one fetch, before such a break counts as a failed try.
 const LENT_BREAKS: u32 = 4;
@@ -57,8 +62,13 @@ pub(crate) struct Fetch {
     /// Whether another cache gives `body`.
     lent: bool,
     lent_breaks: u32,
+    /// Failures, for the length of pauses.
+    failures: u32,
+    /// Tries that count, the first included.
     tries: u32,
     max_tries: u32,
+    /// When it began, or bytes came last.
+    got_at: Instant,
     idle: Duration,
     over: bool,
     counters: Arc<Counters>,
@@ -80,8 +90,10 @@ impl Fetch {
             body: None,
             lent: false,
             lent_breaks: 0,
-            tries: 0,
+            failures: 0,
+            tries: 1,
             max_tries: config.origin_attempts,
+            got_at: Instant::now(),
             idle: config.origin_idle_timeout,
             over: false,
             counters: Arc::clone(counters),
@@ -105,19 +117,41 @@ impl Fetch {
                         tracing::debug!(object = ?self.source.object, at = self.left.start, %error, "no longer lent");
                         continue;
                     }
-                    self.tries += 1;
-                    let is_last = !error.kind.is_transient() || self.tries >= self.max_tries;
-                    if is_last || !self.source.origin.may_retry(&error) {
+                    if !self.may_go_on(&error).await {
                         self.over = true;
                         return Some(Event::Failed(error));
                     }
                     self.counters.origin_retries.add(1);
                     tracing::debug!(object = ?self.source.object, at = self.left.start, %error, "trying again");
-                    tokio::time::sleep(backoff(self.tries, error.kind)).await;
                 }
             }
         }
         None
+    }
+
+    /// Waits as long as is due before the next try, if there may be one.
+    async fn may_go_on(&mut self, error: &OriginError) -> bool {
+        let throttled = error.kind.is_throttled();
+        while error.kind.is_transient() {
+            let (has_tries, has_time) = (self.tries < self.max_tries, self.got_at.elapsed() < PATIENCE);
+            if !(has_tries || throttled && has_time) {
+                return false;
+            }
+            self.failures += 1;
+            let pause = backoff(self.failures, error.kind);
+            match self.source.origin.retry(error) {
+                Retry::Uncounted if has_time => {}
+                Retry::Counted | Retry::Uncounted if has_tries => self.tries += 1,
+                Retry::Later if has_time => {
+                    tokio::time::sleep(pause).await;
+                    continue;
+                }
+                _ => return false,
+            }
+            tokio::time::sleep(pause).await;
+            return true;
+        }
+        false
     }
 
     async fn step(&mut self) -> Result<Event, OriginError> {
@@ -159,6 +193,7 @@ impl Fetch {
             received.add(bytes.len() as u64);
             let offset = self.left.start;
             self.left.start += bytes.len() as u64;
+            self.got_at = Instant::now();
             return Ok(Event::Piece { offset, bytes });
         }
     }
@@ -205,8 +240,8 @@ fn silent(what: &str, idle: Duration) -> OriginError {
 }
 
 /// Full jitter: anywhere from nothing to the doubled step, plus what the origin asked for.
-fn backoff(tries: u32, kind: OriginErrorKind) -> Duration {
-    let step = BACKOFF_BASE.saturating_mul(1 << tries.clamp(1, 16)).min(BACKOFF_CAP);
+fn backoff(failures: u32, kind: OriginErrorKind) -> Duration {
+    let step = BACKOFF_BASE.saturating_mul(1 << failures.clamp(1, 16)).min(BACKOFF_CAP);
     let asked = match kind {
         OriginErrorKind::Throttled(Some(pause)) => pause.min(RETRY_AFTER_CAP),
         _ => Duration::ZERO,
@@ -307,32 +342,62 @@ mod tests {
         assert_eq!(origin.requests(), tries + 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn an_origin_that_allows_no_retry_is_asked_once() {
-        #[derive(Debug)]
-        struct Strict(Arc<FakeOrigin>);
-        impl crate::Origin for Strict {
-            fn get<'a>(
-                &'a self,
-                object: &'a ObjectName,
-                range: Range<u64>,
-                pin: Option<&'a ETag>,
-            ) -> futures_util::future::BoxFuture<'a, Result<OriginRead, OriginError>> {
-                self.0.get(object, range, pin)
-            }
+    /// An origin that says this to whoever wants to try again, and counts how often it is asked for that.
+    #[derive(Debug)]
+    struct Bounding {
+        behind: Arc<FakeOrigin>,
+        says: fn(u32) -> Retry,
+        asked: std::sync::atomic::AtomicU32,
+    }
 
-            fn may_retry(&self, error: &OriginError) -> bool {
-                error.kind != OriginErrorKind::Unavailable
-            }
+    impl crate::Origin for Bounding {
+        fn get<'a>(
+            &'a self,
+            object: &'a ObjectName,
+            range: Range<u64>,
+            pin: Option<&'a ETag>,
+        ) -> futures_util::future::BoxFuture<'a, Result<OriginRead, OriginError>> {
+            self.behind.get(object, range, pin)
         }
+
+        fn retry(&self, _: &OriginError) -> Retry {
+            (self.says)(self.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        }
+    }
+
+    async fn size_at(behind: &Arc<FakeOrigin>, says: fn(u32) -> Retry) -> (bool, usize, Duration) {
+        let (requests, start) = (behind.requests(), Instant::now());
+        let origin = Arc::new(Bounding { behind: Arc::clone(behind), says, asked: Default::default() });
+        let source = Source { origin, object: ObjectName::new("o") };
+        let size = size(&source, &CacheConfig::default(), &Arc::default()).await;
+        (size.is_ok(), behind.requests() - requests, start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_throttled_read_that_its_origin_bounds_goes_on_while_there_is_time() {
         let origin = stored(10_000);
-        let source = Source { origin: Arc::new(Strict(Arc::clone(&origin))), object: ObjectName::new("o") };
-        for (kind, requests) in [(OriginErrorKind::Unavailable, 1), (OriginErrorKind::Timeout, 2)] {
-            let before = origin.requests();
-            origin.next(Fault::Refuse(kind));
-            let asked = size(&source, &CacheConfig::default(), &Arc::default()).await;
-            assert_eq!((asked.is_ok(), origin.requests() - before), (requests == 2, requests), "{kind:?}");
-        }
+        let tries = CacheConfig::default().origin_attempts;
+        let busy = Fault::Refuse(OriginErrorKind::Throttled(None));
+        origin.script(|_| true, Some(tries), busy.clone());
+        let (succeeded, asked, _) = size_at(&origin, |_| Retry::Uncounted).await;
+        assert_eq!((succeeded, asked), (true, tries as usize + 1));
+        origin.always(busy);
+        let (succeeded, asked, took) = size_at(&origin, |_| Retry::Uncounted).await;
+        assert!(!succeeded && took >= PATIENCE && took < PATIENCE + 10 * BACKOFF_CAP, "{took:?}");
+        assert!(asked < 40, "{asked} tries in {took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_that_gets_no_leave_waits_for_it() {
+        let origin = stored(10_000);
+        origin.next(Fault::Refuse(OriginErrorKind::Unavailable));
+        let later_twice = |asked| if asked < 2 { Retry::Later } else { Retry::Counted };
+        let (succeeded, asked, _) = size_at(&origin, later_twice).await;
+        assert_eq!((succeeded, asked), (true, 2));
+        origin.next(Fault::Refuse(OriginErrorKind::Unavailable));
+        let (succeeded, asked, took) = size_at(&origin, |_| Retry::Later).await;
+        assert_eq!((succeeded, asked), (false, 1), "nothing is asked without leave");
+        assert!(took >= PATIENCE && took <= PATIENCE + BACKOFF_CAP, "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,7 +50,7 @@ pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use error::{CacheError, Mismatch, OpenError};
 pub use key::{BlobKey, Scope};
 pub use lookup::{Cache, Wanted};
-pub use origin::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Source};
+pub use origin::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Retry, Source};
 pub use outcome::{Bypass, Outcome};
 pub use piece::{FilePiece, Piece};
 pub use reader::BlobReader;

@@ -103,9 +103,9 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
 
     /// Whether a read that ended with this transient error may be tried again. Asked once before each further try, by
     /// whoever makes it, and meant to be followed by it: an origin that bounds retries in sum counts them here.
-    fn may_retry(&self, error: &OriginError) -> bool {
+    fn retry(&self, error: &OriginError) -> Retry {
         let _ = error;
-        true
+        Retry::Counted
     }
 
     /// Hears that the content of `object`, as it was read here, is not what its digest names. An origin that lends from
@@ -113,6 +113,17 @@ pub trait Origin: fmt::Debug + Send + Sync + 'static {
     fn refuted(&self, object: &ObjectName) {
         let _ = object;
     }
+}
+
+/// What an origin says to one more try of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It may be made, and is one of the few that whoever makes them allows themselves.
+    Counted,
+    /// It may be made. The origin is there and bounds such tries in sum, so that time alone bounds them for each read.
+    Uncounted,
+    /// Not now: others have had what the origin allows. It may be asked for again after a pause.
+    Later,
 }
 
 /// What went wrong at an origin. Absence and outage never look alike.
@@ -140,6 +151,11 @@ impl OriginErrorKind {
     /// Whether the same read may succeed if tried again.
     pub fn is_transient(self) -> bool {
         matches!(self, Self::Throttled(_) | Self::Unavailable | Self::Timeout | Self::Protocol)
+    }
+
+    /// Whether the origin asks for less.
+    pub fn is_throttled(self) -> bool {
+        matches!(self, Self::Throttled(_))
     }
 
     /// A stable word for logs and metrics.

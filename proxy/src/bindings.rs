@@ -1,4 +1,5 @@
-//! The bindings that this node works from: an immutable table, swapped whole, never going backwards.
+//! The bindings that this node works from: an immutable table, swapped whole, never going backwards within a history of
+//! the routers' store, and never to an earlier history.
 
 pub mod feed;
 pub mod file;
@@ -9,7 +10,7 @@ mod work;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use dataproxy_router_api::{Epoch, RegistryName, Revision};
+use dataproxy_router_api::{Epoch, Point, RegistryName, Revision};
 use tokio::sync::watch;
 
 pub use table::Table;
@@ -30,10 +31,10 @@ pub enum Refused {
     /// It is older than the one in force.
     #[error("revision {found} is older than {in_force}, the one in force")]
     Older {
-        /// The revision that was offered.
-        found: Revision,
-        /// The revision in force.
-        in_force: Revision,
+        /// What was offered.
+        found: Point,
+        /// What is in force.
+        in_force: Point,
     },
     /// It is not what is in force under the same revision.
     #[error("revision {0} is in force with other content; raise the revision with every change")]
@@ -75,8 +76,7 @@ impl Bindings {
     /// [`Refused`] if any of it goes backwards; nothing changes then.
     pub fn replace(&self, table: Table) -> Result<(), Refused> {
         let in_force = self.current();
-        if in_force.snapshot().revision == table.snapshot().revision
-            && in_force.snapshot() != table.snapshot()
+        if in_force.snapshot().point() == table.snapshot().point() && in_force.snapshot() != table.snapshot()
         {
             return Err(Refused::SameRevision(table.snapshot().revision));
         }
@@ -103,8 +103,12 @@ impl Bindings {
 
 fn follows(in_force: &Table, next: &Table) -> Result<(), Refused> {
     let (before, after) = (in_force.snapshot(), next.snapshot());
-    if after.revision < before.revision {
-        return Err(Refused::Older { found: after.revision, in_force: before.revision });
+    if after.point() < before.point() {
+        return Err(Refused::Older { found: after.point(), in_force: before.point() });
+    }
+    // An operator has restored the store from a backup: what was changed since is undone, epochs too.
+    if after.history > before.history {
+        return Ok(());
     }
     for binding in &after.bindings {
         match in_force.binding(&binding.registry) {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dataproxy_cache::{Digest, OriginError, Source};
+use dataproxy_cache::{Digest, OriginError, Retry, Source};
 use dataproxy_router_api::Prefix;
 use futures_util::future::BoxFuture;
 
@@ -119,9 +119,9 @@ pub trait Holdings: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Whether a question that ended with this transient error may be asked again, as
-    /// [`Origin::may_retry`](dataproxy_cache::Origin::may_retry).
-    fn may_retry(&self, error: &OriginError) -> bool {
-        self.store().is_none_or(|store| store.may_retry(error))
+    /// [`Origin::retry`](dataproxy_cache::Origin::retry).
+    fn retry(&self, error: &OriginError) -> Retry {
+        self.store().map_or(Retry::Counted, |store| store.retry(error))
     }
 }
 

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use dataproxy_cache::{Cache, CacheError, Digest, DigestError, Scope};
-use dataproxy_router_api::{Location, Purge, Revision};
+use dataproxy_router_api::{Location, Point, Purge};
 use metrics::counter;
 use tokio::sync::watch;
 
@@ -59,16 +59,16 @@ pub struct Purger {
     bindings: Arc<Bindings>,
     cache: Cache,
     puller: Arc<Puller>,
-    done: watch::Sender<Revision>,
+    done: watch::Sender<Point>,
 }
 
 impl Purger {
-    /// What has been done up to the revision of `done` is not done again; `done` tells how far it is.
+    /// What has been done up to `done` is not done again; `done` tells how far it is.
     pub fn new(
         bindings: Arc<Bindings>,
         cache: Cache,
         puller: Arc<Puller>,
-        done: watch::Sender<Revision>,
+        done: watch::Sender<Point>,
     ) -> Self {
         Self { bindings, cache, puller, done }
     }
@@ -80,7 +80,8 @@ impl Purger {
         let mut purges: Vec<&Purge> = table.snapshot().purges.iter().collect();
         purges.sort_by_key(|purge| purge.revision);
         for purge in purges {
-            if purge.revision <= *self.done.borrow() {
+            let point = Point { history: table.snapshot().history, revision: purge.revision };
+            if point <= *self.done.borrow() {
                 continue;
             }
             // Two may have one revision: it is done when the last of them is.
@@ -91,7 +92,7 @@ impl Purger {
                     return;
                 }
             }
-            self.done.send_replace(purge.revision);
+            self.done.send_replace(point);
         }
     }
 

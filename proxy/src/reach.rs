@@ -240,13 +240,13 @@ pub async fn follow(bindings: Arc<Bindings>, stores: Stores) {
     let (mut looked_at, mut all_at) = (Instant::now(), Instant::now());
     loop {
         let table = bindings.current();
-        let revision = table.snapshot().revision;
-        let is_new = seen != Some(revision);
+        let point = table.snapshot().point();
+        let is_new = seen != Some(point);
         let has_troubles = reach.looks.values().any(|look| !look.finding.is_well());
         let is_all = all_at.elapsed() >= ALL_AFTER;
         let is_again = has_troubles && looked_at.elapsed() >= AGAIN_AFTER;
         if is_new || is_all || is_again {
-            let is_first = seen.replace(revision).is_none();
+            let is_first = seen.replace(point).is_none();
             let before = reach.counts().into_iter().map(|((a, f), n)| (a.clone(), f, n)).collect::<Vec<_>>();
             if is_all {
                 reach.look_at_all(table.snapshot(), &stores).await;

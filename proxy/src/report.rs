@@ -85,6 +85,7 @@ impl Reporter {
             incarnation: *incarnation,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed) + 1,
+            history: table.snapshot().history,
             revision: table.snapshot().revision,
             in_flight,
             registries: registries(&table, stamp, |binding| self.moving.reach(binding)),

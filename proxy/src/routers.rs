@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dataproxy_outbound::{Connector, TrustError};
-use dataproxy_router_api::Revision;
+use dataproxy_router_api::Point;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
@@ -113,7 +113,7 @@ struct Words {
 pub struct Routers {
     settings: RouterSettings,
     client: Client<Connector, Full<Bytes>>,
-    newest: watch::Sender<Revision>,
+    newest: watch::Sender<Point>,
 }
 
 impl Routers {
@@ -124,20 +124,20 @@ impl Routers {
     pub fn open(settings: RouterSettings) -> Result<Self, TrustError> {
         let is_tls = settings.urls.iter().any(RouterUrl::is_tls);
         let client = dataproxy_outbound::client(is_tls, settings.ca_file.as_deref())?;
-        Ok(Self { settings, client, newest: watch::Sender::new(Revision(0)) })
+        Ok(Self { settings, client, newest: watch::Sender::new(Point::default()) })
     }
 
-    /// A router says that it has this revision.
-    pub fn heard(&self, revision: Revision) {
+    /// A router says that it is there.
+    pub fn heard(&self, point: Point) {
         self.newest.send_if_modified(|newest| {
-            let is_newer = revision > *newest;
-            *newest = revision.max(*newest);
+            let is_newer = point > *newest;
+            *newest = point.max(*newest);
             is_newer
         });
     }
 
-    /// The newest revision that any router has said to have.
-    pub fn newest(&self) -> watch::Receiver<Revision> {
+    /// The newest that any router has said to have.
+    pub fn newest(&self) -> watch::Receiver<Point> {
         self.newest.subscribe()
     }
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use dataproxy_cache::{
-    BlobKey, Cache, ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Source,
+    BlobKey, Cache, ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Retry, Source,
 };
 use dataproxy_router_api::{Node, NodeName, RegistryName, StampName};
 use futures_util::future::BoxFuture;
@@ -317,8 +317,8 @@ impl Origin for Through {
         })
     }
 
-    fn may_retry(&self, error: &OriginError) -> bool {
-        self.behind.origin.may_retry(error)
+    fn retry(&self, error: &OriginError) -> Retry {
+        self.behind.origin.retry(error)
     }
 
     fn refuted(&self, object: &ObjectName) {

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Context, ServeError, TokenError, Tokens};
+use crate::api::{self, Certificate, Context, Only, ServeError, TlsError, TokenError, Tokens};
 use crate::backup::{self, Backup, RestoreError};
 use crate::config::{Config, Store as StoreSettings};
 use crate::control::{Control, OpenError};
@@ -20,7 +20,7 @@ use crate::leader::{Candidate, Term};
 use crate::migration::UnixMillis;
 use crate::minutes::{FileError as MinutesError, Minutes};
 use crate::naming;
-use crate::reconcile::reconcile;
+use crate::reconcile::{Guard, Unmeasured, reconcile};
 use crate::signals::Signals;
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
@@ -50,6 +50,9 @@ pub enum StartError {
     /// A token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The API's certificate cannot be used.
+    #[error("api.tls: {0}")]
+    Tls(#[from] TlsError),
     /// The API cannot listen.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -76,7 +79,7 @@ impl StartError {
     /// The process's exit code, as BSD's `sysexits` number such ends.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Token(_) => 66,
+            Self::Token(_) | Self::Tls(_) => 66,
             Self::Etcd(_) => 78,
             Self::Serve(_) | Self::Dns(_) => 69,
             Self::System(_) => 71,
@@ -101,7 +104,7 @@ pub fn restore(config: &Config, path: &Path) -> Result<usize, StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let store = open(&config.store).await?;
-        Ok(backup::restore(store.as_ref(), &backup).await?)
+        Ok(backup::restore(store.as_ref(), &backup, wall_clock()).await?)
     })
 }
 
@@ -126,9 +129,16 @@ async fn run(config: Config) -> Result<(), StartError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut tokens = Tokens::default();
     for token in &config.tokens {
-        tokens.add(&token.name, token.role, token.file.clone())?;
+        let only = Only { stamp: token.stamp.clone(), node: token.node.clone() };
+        tokens.add_for(&token.name, token.role, only, token.file.clone())?;
     }
     let address = config.api.listen;
+    let certificate = match &config.api.tls {
+        Some(tls) => Some(Certificate::open(tls.cert.clone(), tls.key.clone())?),
+        None => None,
+    };
+    let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor()).transpose();
+    let acceptor = acceptor.map_err(std::io::Error::other)?;
     let listener = TcpListener::bind(address).await.map_err(|error| ServeError { address, error })?;
     let dns = match &config.dns {
         Some(dns) => Some(DnsServer::bind(&dns.listen, Bounds::default()).await.map_err(StartError::Dns)?),
@@ -144,9 +154,19 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.spawn(async move { following.follow().await });
     let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
     let lead = candidate.standing();
-    parts.spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), wall_clock));
+    let guard: Arc<dyn Guard> = Arc::new(Unmeasured);
+    parts.spawn(reconcile(
+        Arc::clone(&control),
+        Arc::clone(&fleet),
+        Arc::clone(&guard),
+        lead.clone(),
+        wall_clock,
+    ));
     if let Some((settings, server)) = config.dns.clone().zip(dns) {
         parts.spawn(naming::name(Arc::clone(&control), settings, server));
+    }
+    if let Some(certificate) = certificate {
+        parts.spawn(certificate.follow());
     }
     let context = Context {
         control: Arc::clone(&control),
@@ -154,10 +174,11 @@ async fn run(config: Config) -> Result<(), StartError> {
         signals,
         tokens: Arc::new(tokens),
         lead,
+        guard,
         clock: wall_clock,
         store: config.store.to_string().into(),
     };
-    let serving = tokio::spawn(api::serve(listener, api::router(context), end.clone()));
+    let serving = tokio::spawn(api::serve(listener, acceptor, api::router(context), end.clone()));
     tracing::info!(
         region = %config.region,
         api = %address,

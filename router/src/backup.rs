@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use dataproxy_router_api::Revision;
+use dataproxy_router_api::{History, Revision};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::record::{Record, Unreadable};
+use crate::migration::UnixMillis;
+use crate::record::{HISTORY, HistoryRecord, Record, Unreadable};
 use crate::store::{Commit, Key, MAX_OPERATIONS, Outcome, Store, StoreError};
 
 /// The form of a backup.
@@ -43,6 +44,9 @@ pub enum RestoreError {
         "the store holds {0} records already; a backup is restored into an empty store, so that nothing is lost"
     )]
     NotEmpty(usize),
+    /// A record has no text, which none of these types lacks.
+    #[error("a record cannot be written: {0}")]
+    Record(#[from] serde_json::Error),
     /// Somebody else wrote to the store meanwhile.
     #[error(
         "somebody writes to the store at the same time; stop the routers that use it, empty it, and restore again"
@@ -64,26 +68,36 @@ pub async fn export(store: &dyn Store) -> Result<Backup, StoreError> {
 }
 
 fn is_record(key: &str) -> bool {
-    use crate::record::{EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, STAMPS};
-    [EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, STAMPS].iter().any(|folder| key.starts_with(folder))
+    use crate::record::{EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, STAMPS};
+    key == HISTORY
+        || [EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, STAMPS]
+            .iter()
+            .any(|folder| key.starts_with(folder))
 }
 
-/// Writes a backup into an empty store. Revisions are the store's own; epochs stay.
+/// Writes a backup into an empty store. Epochs stay; revisions are the store's own, and of a history that is later than
+/// the backup's: by the clock, so that of two restores of one backup the second is later too.
 ///
 /// # Errors
 /// [`RestoreError`]. What was written up to then stays: empty the store before trying again.
-pub async fn restore(store: &dyn Store, backup: &Backup) -> Result<usize, RestoreError> {
+pub async fn restore(store: &dyn Store, backup: &Backup, now: UnixMillis) -> Result<usize, RestoreError> {
     if backup.form != FORM {
         return Err(RestoreError::Form(backup.form));
     }
     let mut texts = Vec::with_capacity(backup.records.len());
+    let mut history = History::default();
     for (key, value) in &backup.records {
         let text = value.to_string();
-        if Record::read(key, text.as_bytes())?.is_none() {
-            return Err(RestoreError::Key(key.clone()));
+        match Record::read(key, text.as_bytes())? {
+            None => return Err(RestoreError::Key(key.clone())),
+            Some(Record::History(record)) => history = record.history,
+            Some(_) => texts.push((Key::new(key.as_str()), text)),
         }
-        texts.push((Key::new(key.as_str()), text));
     }
+    let records = texts.len();
+    // Last: until all is there, nodes take none of it.
+    let next = HistoryRecord { history: History((history.0 + 1).max(now.0)) };
+    texts.push((Key::new(HISTORY), serde_json::to_string(&next)?));
     let held = store.list("").await?.entries.iter().filter(|entry| is_record(entry.key.as_str())).count();
     if held > 0 {
         return Err(RestoreError::NotEmpty(held));
@@ -97,7 +111,7 @@ pub async fn restore(store: &dyn Store, backup: &Backup) -> Result<usize, Restor
             Outcome::Conflict { .. } => return Err(RestoreError::Raced),
         }
     }
-    Ok(texts.len())
+    Ok(records)
 }
 
 #[cfg(test)]
@@ -128,11 +142,14 @@ mod tests {
         assert_eq!(exported.records.len(), 100);
         let text = serde_json::to_string(&exported).unwrap();
         let to = MemoryStore::new();
-        let restored = restore(to.as_ref(), &serde_json::from_str(&text).unwrap()).await.unwrap();
+        let restored =
+            restore(to.as_ref(), &serde_json::from_str(&text).unwrap(), UnixMillis(7)).await.unwrap();
         assert_eq!(restored, 100);
-        assert_eq!(export(to.as_ref()).await.unwrap().records, exported.records);
-        let again = restore(to.as_ref(), &exported).await.unwrap_err();
-        assert!(again.to_string().contains("holds 100 records already"), "{again}");
+        let mut again = export(to.as_ref()).await.unwrap();
+        assert_eq!(again.records.remove(HISTORY), Some(serde_json::json!({"history": 7})));
+        assert_eq!(again.records, exported.records);
+        let again = restore(to.as_ref(), &exported, UnixMillis(8)).await.unwrap_err();
+        assert!(again.to_string().contains("holds 101 records already"), "{again}");
     }
 
     #[tokio::test]
@@ -145,9 +162,22 @@ mod tests {
             (backup(&[good, ("registries/x", serde_json::json!({}))]), "registries/x cannot be read"),
         ] {
             let store = MemoryStore::new();
-            let error = restore(store.as_ref(), &bad).await.unwrap_err();
+            let error = restore(store.as_ref(), &bad, UnixMillis(7)).await.unwrap_err();
             assert!(error.to_string().contains(reason), "{error}");
             assert_eq!(store.list("").await.unwrap().entries, []);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_restore_begins_a_later_history_whatever_the_clock_says() {
+        let mut before = backup(&[("stamps/a", stamp("a"))]);
+        for (now, is) in [(1_000, 1_000), (500, 1_001), (2_000, 2_000)] {
+            let to = MemoryStore::new();
+            restore(to.as_ref(), &before, UnixMillis(now)).await.unwrap();
+            before = export(to.as_ref()).await.unwrap();
+            assert_eq!(before.records[HISTORY], serde_json::json!({"history": is}));
+            let control = crate::control::Control::open(to, "local".parse().unwrap()).await.unwrap();
+            assert_eq!(control.state().snapshot().history, History(is));
         }
     }
 }

@@ -21,7 +21,7 @@ struct Arguments {
 }
 
 const AFTER: &str = "\
-Exit codes: 0 ended as asked, 2 wrong command line, 66 a token cannot be read, 69 an address cannot be listened on,
+Exit codes: 0 ended as asked, 2 wrong command line, 66 a token or the certificate cannot be read, 69 an address cannot be listened on,
 71 the system gave no thread, 74 the store or the backup cannot be used, 78 wrong settings.";
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,10 @@
 
 mod moves;
 mod nodes;
+mod plans;
 mod registries;
+mod restarts;
+mod rules;
 mod stamps;
 mod sweep;
 
@@ -14,8 +17,11 @@ use dataproxy_router_api::{
 use serde::{Deserialize, Serialize};
 
 use crate::migration::{Terms, UnixMillis};
-use crate::record::Record;
+use crate::record::{PolicyRecord, Record};
+use crate::restart::{RestartTerms, Step};
 use crate::state::State;
+
+pub use plans::{MOVES_OF_A_PHASE, PlanVerb, Proposal, ProposedPhase, changes_since};
 
 /// What an operator wants of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +108,20 @@ pub enum Command {
         /// What.
         verb: Verb,
     },
+    /// Restart a stamp, node after node.
+    Restart {
+        /// Its name.
+        stamp: StampName,
+        /// How.
+        terms: RestartTerms,
+    },
+    /// Do something with the restart of a stamp.
+    SteerRestart {
+        /// Its name.
+        stamp: StampName,
+        /// What.
+        verb: RestartVerb,
+    },
     /// Ask something of a node.
     Node {
         /// Its name.
@@ -130,6 +150,31 @@ pub enum Command {
         /// The digest, if not all.
         digest: Option<String>,
     },
+    /// Hand a plan in for review.
+    Propose(Box<Proposal>),
+    /// Do something with a plan.
+    Plan {
+        /// Its id.
+        id: String,
+        /// What.
+        verb: PlanVerb,
+    },
+    /// Have a registry stay where it is, or not any more.
+    Pin {
+        /// The registry.
+        registry: RegistryName,
+        /// Whether it stays.
+        stays: bool,
+    },
+    /// Let no move begin, or let them begin again.
+    Freeze {
+        /// Whether it holds.
+        holds: bool,
+        /// Until when; until it is lifted, if absent.
+        until: Option<UnixMillis>,
+    },
+    /// Set the rules of planning and carrying out.
+    PutPolicy(Box<PolicyRecord>),
     /// Let go of what has had its time.
     Sweep,
 }
@@ -149,6 +194,19 @@ pub enum Verb {
     Finish,
     /// Take the step that is due: the leader alone does.
     Step(crate::migration::Progress),
+}
+
+/// What can be done with the restart of a stamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestartVerb {
+    /// Take no step until it is resumed.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Give it up. Nodes that drain come back; no other is asked.
+    Abort,
+    /// Take the step that is due: the leader alone does.
+    Step(Step),
 }
 
 /// Who asks, why, and when.
@@ -261,10 +319,17 @@ pub fn decide(state: &State, command: &Command, occasion: &Occasion) -> Result<D
             moves::begin(state, registry, to, *if_epoch, *terms, occasion)
         }
         Command::Steer { id, verb } => moves::steer(state, id, verb, occasion),
+        Command::Restart { stamp, terms } => restarts::begin(state, stamp, *terms, occasion),
+        Command::SteerRestart { stamp, verb } => restarts::steer(state, stamp, verb, occasion),
         Command::Node { name, wish } => nodes::wish(state, name, *wish),
         Command::ForgetNode { name } => nodes::forget(state, name),
         Command::Reported(report) => nodes::reported(state, report),
         Command::Silent { name } => nodes::silent(state, name),
+        Command::Propose(proposal) => plans::propose(state, proposal, occasion),
+        Command::Plan { id, verb } => plans::steer(state, id, verb, occasion),
+        Command::Pin { registry, stays } => rules::pin(state, registry, *stays, occasion),
+        Command::Freeze { holds, until } => rules::freeze(state, *holds, *until, occasion),
+        Command::PutPolicy(policy) => rules::put_policy(state, policy),
         Command::Sweep => Ok(sweep::sweep(state, occasion.now)),
     }
 }

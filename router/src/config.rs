@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use dataproxy_planner::signal::SignalRules;
-use dataproxy_router_api::RegionName;
+use dataproxy_router_api::{NodeName, RegionName, StampName};
 use serde::Deserialize;
 
 use crate::api::Role;
@@ -65,11 +65,23 @@ pub struct Dns {
 pub struct Api {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// The certificate that it shows; plain HTTP if absent.
+    pub tls: Option<Tls>,
+}
+
+/// A certificate and its key, read again when they change.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain, the server's own certificate first, in PEM.
+    pub cert: PathBuf,
+    /// Its key, in PEM.
+    pub key: PathBuf,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7000)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 7000)), tls: None }
     }
 }
 
@@ -214,6 +226,10 @@ pub struct Token {
     pub role: Role,
     /// The file with the token.
     pub file: PathBuf,
+    /// The stamp whose nodes it is for, with the role `node`: nobody reports for another one with it.
+    pub stamp: Option<StampName>,
+    /// The node that it is for, with the role `node`: nobody reports under another name with it.
+    pub node: Option<NodeName>,
 }
 
 /// What is logged.
@@ -290,6 +306,13 @@ impl Config {
             etcd.options().map_err(Wrong::Unfit)?;
         }
         for (at, token) in config.tokens.iter().enumerate() {
+            if token.role != Role::Node && (token.stamp.is_some() || token.node.is_some()) {
+                return Err(Wrong::Unfit(format!(
+                    "tokens: {} has the role {} and a stamp or node; only a token of the role node is bound to one",
+                    token.name,
+                    token.role.as_str()
+                )));
+            }
             if config.tokens[..at].iter().any(|other| other.name == token.name) {
                 return Err(Wrong::Unfit(format!(
                     "tokens: {} is named twice; each name is somebody's own",
@@ -357,6 +380,9 @@ mod tests {
         assert!(wrong(&open).contains("there are no tokens; give at least one"), "{}", wrong(&open));
         let token = "[[tokens]]\nname = \"ada\"\nrole = \"admin\"\nfile = \"t\"\n";
         assert!(Config::parse(&format!("{open}{token}")).is_ok());
+        let bound = format!("{open}{token}stamp = \"a\"\n");
+        assert!(wrong(&bound).contains("ada has the role admin and a stamp or node"), "{}", wrong(&bound));
+        assert!(Config::parse(&bound.replace("\"admin\"", "\"node\"")).is_ok());
         let twice = format!("{LEAST}{token}{token}");
         assert!(wrong(&twice).contains("ada is named twice"));
     }

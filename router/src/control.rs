@@ -99,7 +99,7 @@ impl Control {
     /// [`OpenError`]
     pub async fn open(store: Arc<dyn Store>, region: RegionName) -> Result<Arc<Self>, OpenError> {
         let followed = read(store.as_ref(), &region).await?;
-        let publisher = Publisher::new(followed.state.revision());
+        let publisher = Publisher::new(followed.state.point());
         let revision = watch::Sender::new(followed.state.revision());
         Ok(Arc::new(Self {
             store,
@@ -162,9 +162,10 @@ impl Control {
         match read(self.store.as_ref(), &self.region).await {
             Ok(followed) => {
                 tracing::warn!(revision = %followed.state.revision(), "changes were missed; everything is read anew");
-                let revision = followed.state.revision();
+                let point = followed.state.point();
+                let revision = point.revision;
                 *self.followed.write().unwrap_or_else(PoisonError::into_inner) = followed;
-                self.publisher.start_over(revision);
+                self.publisher.start_over(point);
                 self.revision.send_replace(revision);
             }
             Err(error) => {
@@ -189,8 +190,14 @@ impl Control {
             }
             writes.extend(written(change));
         }
+        let history = followed.state.history();
         let change = followed.state.apply(batch.revision, writes);
-        self.publisher.tell(&change);
+        if followed.state.history() == history {
+            self.publisher.tell(&change);
+        } else {
+            // A change leads from one revision to another of the same history.
+            self.publisher.start_over(followed.state.point());
+        }
         drop(followed);
         self.revision.send_replace(batch.revision);
     }

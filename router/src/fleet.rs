@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use dataproxy_router_api::{NodeName, NodeReport, RegistryName, StampName};
+use dataproxy_router_api::{NodeName, NodeReport, RegistryName, Revision, StampName};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::migration::Seen;
+use crate::record::NodeRecord;
+use crate::restart;
 use crate::state::State;
 
 /// How often a node is to report.
@@ -75,6 +77,28 @@ impl Fleet {
         self.heard().remove(name);
     }
 
+    /// The nodes of a stamp, as its restart sees them.
+    pub fn turns(&self, state: &State, stamp: &StampName, now: Instant) -> Vec<restart::Seen> {
+        let heard = self.heard();
+        state
+            .nodes_of(stamp)
+            .map(|record| {
+                let NodeRecord { node, incarnation, .. } = &record.value;
+                let heard = heard.get(&node.name).filter(|heard| heard.report.incarnation == *incarnation);
+                restart::Seen {
+                    name: node.name.clone(),
+                    role: node.role,
+                    incarnation: *incarnation,
+                    state: node.state,
+                    intent: node.intent,
+                    is_live: heard.is_some_and(|heard| now.duration_since(heard.at) < SILENCE),
+                    acknowledges: heard
+                        .is_some_and(|heard| acknowledged(&heard.report, state) >= record.version),
+                }
+            })
+            .collect()
+    }
+
     /// The nodes of a stamp, as a move of `registry` sees them.
     pub fn seen(&self, state: &State, stamp: &StampName, registry: &RegistryName, now: Instant) -> Vec<Seen> {
         let heard = self.heard();
@@ -91,10 +115,15 @@ impl Fleet {
                     name: node.name.clone(),
                     is_live: heard.is_some_and(|heard| now.duration_since(heard.at) < SILENCE),
                     in_rotation: node.in_rotation(),
-                    revision: report.map(|report| report.revision).unwrap_or_default(),
+                    revision: report.map(|report| acknowledged(report, state)).unwrap_or_default(),
                     registry: report.and_then(of_registry),
                 }
             })
             .collect()
     }
+}
+
+/// The revision that a report acknowledges: none, if it is of another history.
+pub fn acknowledged(report: &NodeReport, state: &State) -> Revision {
+    if report.history == state.history() { report.revision } else { Revision(0) }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use dataproxy_router_api::{Change, Revision, Snapshot};
+use dataproxy_router_api::{Change, History, Point, Revision, Snapshot};
 use tokio::sync::watch;
 
 /// Changes that are kept for who was away for a moment.
@@ -21,12 +21,14 @@ pub struct Publisher {
 
 #[derive(Debug)]
 struct Told {
+    /// The history that all revisions are of.
+    history: History,
     /// The revision that the first change is of.
     base: Revision,
     changes: VecDeque<(Revision, Bytes)>,
     bytes: usize,
     /// The whole at some revision, so that many who ask at once get one text.
-    whole: Option<(Revision, Bytes)>,
+    whole: Option<(Point, Bytes)>,
 }
 
 /// What somebody who has seen a revision is to be told next.
@@ -41,10 +43,9 @@ pub enum Next {
 }
 
 impl Publisher {
-    /// Begins at a revision.
-    pub fn new(revision: Revision) -> Self {
-        let told = Told { base: revision, changes: VecDeque::new(), bytes: 0, whole: None };
-        Self { told: Mutex::new(told), revision: watch::Sender::new(revision) }
+    /// Begins at a point.
+    pub fn new(point: Point) -> Self {
+        Self { told: Mutex::new(Told::at(point)), revision: watch::Sender::new(point.revision) }
     }
 
     /// Changes when there is something new to tell.
@@ -63,7 +64,7 @@ impl Publisher {
             Err(error) => {
                 // No type of a change can fail to be text. If it did, everybody would be told the whole.
                 tracing::error!(%error, "a change cannot be told");
-                return self.start_over(change.revision);
+                return self.start_over(change.point());
             }
         };
         {
@@ -79,14 +80,18 @@ impl Publisher {
     }
 
     /// Forgets the changes: everybody is told the whole.
-    pub(crate) fn start_over(&self, revision: Revision) {
-        *self.told() = Told { base: revision, changes: VecDeque::new(), bytes: 0, whole: None };
-        self.revision.send_replace(revision);
+    pub(crate) fn start_over(&self, point: Point) {
+        *self.told() = Told::at(point);
+        self.revision.send_replace(point.revision);
     }
 
     /// What comes after `seen`.
-    pub fn after(&self, seen: Revision) -> Next {
+    pub fn after(&self, seen: Point) -> Next {
         let told = self.told();
+        if seen.history != told.history {
+            return Next::Whole;
+        }
+        let seen = seen.revision;
         let newest = told.changes.back().map_or(told.base, |(revision, _)| *revision);
         if seen == newest {
             return Next::Nothing;
@@ -107,17 +112,23 @@ impl Publisher {
     ///
     /// # Errors
     /// The reason why it has no text, which no snapshot has.
-    pub fn whole(&self, snapshot: impl FnOnce() -> Snapshot) -> Result<(Revision, Bytes), serde_json::Error> {
+    pub fn whole(&self, snapshot: impl FnOnce() -> Snapshot) -> Result<(Point, Bytes), serde_json::Error> {
         let newest = *self.revision.borrow();
-        if let Some((revision, text)) = &self.told().whole
-            && *revision == newest
+        if let Some((point, text)) = &self.told().whole
+            && point.revision == newest
         {
-            return Ok((*revision, text.clone()));
+            return Ok((*point, text.clone()));
         }
         let snapshot = snapshot();
         let text = event("snapshot", snapshot.revision, &snapshot)?;
-        self.told().whole = Some((snapshot.revision, text.clone()));
-        Ok((snapshot.revision, text))
+        self.told().whole = Some((snapshot.point(), text.clone()));
+        Ok((snapshot.point(), text))
+    }
+}
+
+impl Told {
+    fn at(Point { history, revision }: Point) -> Self {
+        Self { history, base: revision, changes: VecDeque::new(), bytes: 0, whole: None }
     }
 }
 
@@ -131,6 +142,10 @@ fn event(name: &str, revision: Revision, data: &impl serde::Serialize) -> Result
 mod tests {
     use super::*;
 
+    fn at(revision: u64) -> Point {
+        Point::first(Revision(revision))
+    }
+
     fn change(base: u64, revision: u64) -> Change {
         let snapshot =
             |revision| Snapshot { revision: Revision(revision), ..Snapshot::empty("local".parse().unwrap()) };
@@ -139,42 +154,44 @@ mod tests {
 
     #[test]
     fn who_has_seen_a_revision_is_told_what_came_after_it_and_who_has_seen_another_is_told_all() {
-        let publisher = Publisher::new(Revision(5));
-        assert_eq!(publisher.after(Revision(5)), Next::Nothing);
+        let publisher = Publisher::new(at(5));
+        assert_eq!(publisher.after(at(5)), Next::Nothing);
         for (base, revision) in [(5, 7), (7, 8), (8, 12)] {
             publisher.tell(&change(base, revision));
         }
-        let count = |seen| match publisher.after(Revision(seen)) {
+        let count = |seen| match publisher.after(at(seen)) {
             Next::Changes(changes, Revision(12)) => Some(changes.len()),
             Next::Nothing => Some(0),
             _ => None,
         };
         assert_eq!([5, 7, 8, 12].map(count), [Some(3), Some(2), Some(1), Some(0)]);
         assert_eq!([0, 4, 6, 11, 13].map(count), [None; 5]);
-        publisher.start_over(Revision(20));
-        assert_eq!(publisher.after(Revision(12)), Next::Whole);
+        publisher.start_over(at(20));
+        assert_eq!(publisher.after(at(12)), Next::Whole);
+        let restored = Point { history: History(7), revision: Revision(20) };
+        assert_eq!((publisher.after(at(20)), publisher.after(restored)), (Next::Nothing, Next::Whole));
     }
 
     #[test]
     fn what_is_kept_for_who_was_away_is_bounded() {
-        let publisher = Publisher::new(Revision(0));
+        let publisher = Publisher::new(at(0));
         for revision in 0..(KEPT as u64 + 10) {
             publisher.tell(&change(revision, revision + 1));
         }
-        assert_eq!(publisher.after(Revision(9)), Next::Whole);
-        assert!(matches!(publisher.after(Revision(10)), Next::Changes(changes, _) if changes.len() == KEPT));
+        assert_eq!(publisher.after(at(9)), Next::Whole);
+        assert!(matches!(publisher.after(at(10)), Next::Changes(changes, _) if changes.len() == KEPT));
     }
 
     #[test]
     fn many_who_ask_for_the_whole_at_once_get_one_text() {
-        let publisher = Publisher::new(Revision(3));
+        let publisher = Publisher::new(at(3));
         let snapshot = || Snapshot { revision: Revision(3), ..Snapshot::empty("local".parse().unwrap()) };
         let (revision, first) = publisher.whole(snapshot).unwrap();
         let (_, second) = publisher.whole(|| unreachable!("it is at hand")).unwrap();
-        assert_eq!((revision, first.as_ptr()), (Revision(3), second.as_ptr()));
+        assert_eq!((revision, first.as_ptr()), (at(3), second.as_ptr()));
         assert!(first.starts_with(b"event: snapshot\nid: 3\ndata: {") && first.ends_with(b"}\n\n"));
         publisher.tell(&change(3, 4));
         let later = || Snapshot { revision: Revision(4), ..Snapshot::empty("local".parse().unwrap()) };
-        assert_eq!(publisher.whole(later).unwrap().0, Revision(4));
+        assert_eq!(publisher.whole(later).unwrap().0, at(4));
     }
 }

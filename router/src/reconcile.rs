@@ -3,6 +3,8 @@
 //! Level-triggered: each pass looks at what is, not at what has happened, so that nothing is lost by a crash, a missed
 //! message or a change of the leader. Only the leader writes, and the store compares its fence with every write.
 
+mod plans;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +12,12 @@ use dataproxy_router_api::NodeState;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::command::{Command, Occasion, Verb};
+use crate::command::{Command, Occasion, RestartVerb, Verb};
 use crate::control::{Control, ControlError};
 use crate::fleet::{Fleet, SILENCE};
 use crate::leader::{LEADER, Standing};
 use crate::migration::{Ends, Progress, UnixMillis, progress};
+use crate::restart::{self, Step};
 use crate::state::State;
 use crate::store::{Compare, Key};
 
@@ -26,6 +29,8 @@ const STEPS: usize = 32;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long a router that has just begun to lead waits before it believes that a node which it has not heard is gone.
 const HEARING: Duration = Duration::from_secs(10);
+
+pub use plans::{Guard, PlanSight, Unmeasured};
 
 /// What this router is to the others, and its fence for as long as it leads.
 pub type Lead = watch::Receiver<Standing>;
@@ -39,7 +44,13 @@ pub(crate) fn fence(standing: &Standing) -> Option<Compare> {
 }
 
 /// Does what is due whenever this router leads. Runs until it is dropped, which may be at any point.
-pub async fn reconcile(control: Arc<Control>, fleet: Arc<Fleet>, mut lead: Lead, clock: fn() -> UnixMillis) {
+pub async fn reconcile(
+    control: Arc<Control>,
+    fleet: Arc<Fleet>,
+    guard: Arc<dyn Guard>,
+    mut lead: Lead,
+    clock: fn() -> UnixMillis,
+) {
     let mut revisions = control.revisions();
     loop {
         let leads = |standing: &Standing| matches!(standing, Standing::Leading(_));
@@ -47,7 +58,7 @@ pub async fn reconcile(control: Arc<Control>, fleet: Arc<Fleet>, mut lead: Lead,
         let fence = fence(&term);
         let mut pass = Pass { since: Instant::now(), swept: None };
         while *lead.borrow_and_update() == term {
-            let due = pass.due(&control.state(), &fleet, Instant::now(), clock());
+            let due = pass.due(&control.state(), &fleet, guard.as_ref(), Instant::now(), clock());
             for command in due {
                 if *lead.borrow() != term {
                     break;
@@ -70,7 +81,12 @@ async fn carry_out(control: &Control, command: &Command, fence: Option<&Compare>
         Ok(done) if done.decision.is_nothing() => {}
         Ok(done) => tracing::info!(revision = %done.revision, "{}", done.decision.done),
         // A node tells again in a second; to log each time would fill disks.
-        Err(ControlError::Refused(refusal)) => tracing::debug!(rule = refusal.rule, "{refusal}"),
+        Err(ControlError::Refused(refusal)) => {
+            tracing::debug!(rule = refusal.rule, "{refusal}");
+            if let Some(pause) = plans::refused(command, &refusal.message) {
+                Box::pin(carry_out(control, &pause, fence, now)).await;
+            }
+        }
         Err(error) => tracing::warn!(%error, "what is due has to wait"),
     }
 }
@@ -86,11 +102,20 @@ pub struct Pass {
 
 impl Pass {
     /// What is due now.
-    pub fn due(&mut self, state: &State, fleet: &Fleet, now: Instant, wall: UnixMillis) -> Vec<Command> {
+    pub fn due(
+        &mut self,
+        state: &State,
+        fleet: &Fleet,
+        guard: &dyn Guard,
+        now: Instant,
+        wall: UnixMillis,
+    ) -> Vec<Command> {
         let mut due = changed(state, fleet, now);
         due.extend(self.silent(state, fleet, now));
         if self.hears(state, fleet, now) {
             due.extend(steps(state, fleet, now, wall));
+            due.extend(restarts(state, fleet, now, wall));
+            due.extend(PlanSight { state, fleet, guard, now, wall }.steps());
         }
         if self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP_EVERY) {
             self.swept = Some(now);
@@ -142,6 +167,21 @@ fn changed(state: &State, fleet: &Fleet, now: Instant) -> Vec<Command> {
     };
     let heard = fleet.all().into_iter().filter(news);
     heard.map(|heard| Command::Reported(Box::new(heard.report))).collect()
+}
+
+/// The next step of every restart that can take one.
+fn restarts(state: &State, fleet: &Fleet, now: Instant, wall: UnixMillis) -> Vec<Command> {
+    let under_way = state.restarts().map(|restart| &restart.value).filter(|restart| restart.is_under_way());
+    under_way
+        .filter_map(|restart| {
+            let stamp = &restart.stamp;
+            let moving = state.moving_at(stamp).map(|migration| migration.id.as_str());
+            match restart::next(restart, &fleet.turns(state, stamp, now), moving, wall) {
+                Step::Waits(_) => None,
+                step => Some(Command::SteerRestart { stamp: stamp.clone(), verb: RestartVerb::Step(step) }),
+            }
+        })
+        .collect()
 }
 
 /// The next step of every move that can take one.

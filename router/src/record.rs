@@ -1,12 +1,15 @@
-//! What the store holds: one record a stamp, node, registry, migration and purge, each under a key of its own.
+//! What the store holds: one record a stamp, node, registry, migration, restart, plan, its execution, pin and purge, each
+//! under a key of its own.
 
 use dataproxy_router_api::{
-    AccountName, Binding, Epoch, Incarnation, Node, Purge, RegistryName, StampName, StampState,
+    AccountName, Binding, Epoch, History, Incarnation, Node, Purge, RegistryName, StampName, StampState,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::execution::{Execution, ExecutionPolicy};
 use crate::migration::{Migration, UnixMillis};
+use crate::restart::Restart;
 
 /// A stamp, without its nodes: those come and go by themselves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,8 +59,70 @@ pub struct EpochRecord {
     pub epoch: Epoch,
 }
 
+/// The history that the store's revisions are of. There is none before the first restore.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRecord {
+    /// The history.
+    pub history: History,
+}
+
+/// A plan as it was made. It is never written again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    /// Its id.
+    pub id: String,
+    /// Its hash.
+    pub hash: String,
+    /// The plan, as the planner wrote it: a router of another version keeps what it does not know.
+    pub plan: serde_json::Value,
+}
+
+/// A registry that is to stay where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinRecord {
+    /// The registry.
+    pub registry: RegistryName,
+    /// Why.
+    pub reason: String,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// No move begins, and no plan takes a step forward.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeRecord {
+    /// Why.
+    pub reason: String,
+    /// Who said so.
+    pub by: String,
+    /// When.
+    pub since: UnixMillis,
+    /// Until when; until it is lifted, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<UnixMillis>,
+}
+
+impl FreezeRecord {
+    /// Whether it holds.
+    pub fn holds(&self, now: UnixMillis) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// The rules of planning and of carrying out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PolicyRecord {
+    /// Of carrying out.
+    pub execution: ExecutionPolicy,
+    /// Of planning, as the planner reads them; its defaults where it says nothing.
+    pub planning: serde_json::Map<String, serde_json::Value>,
+}
+
 /// One record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Record {
     /// A stamp.
     Stamp(StampRecord),
@@ -67,11 +132,28 @@ pub enum Record {
     Binding(Binding),
     /// A move.
     Migration(Migration),
+    /// The restart of a stamp.
+    Restart(Restart),
     /// Something to be forgotten.
     Purge(PurgeRecord),
     /// The last epoch of a registry that is no more.
     Epoch(EpochRecord),
+    /// The history of the store.
+    History(HistoryRecord),
+    /// A plan.
+    Plan(PlanRecord),
+    /// A plan on its way.
+    Execution(Execution),
+    /// A registry that is to stay.
+    Pin(PinRecord),
+    /// A freeze.
+    Freeze(FreezeRecord),
+    /// The rules.
+    Policy(PolicyRecord),
 }
+
+/// Key of the store's history.
+pub const HISTORY: &str = "history";
 
 /// Folder of the stamps.
 pub const STAMPS: &str = "stamps/";
@@ -83,9 +165,20 @@ pub const REGISTRIES: &str = "registries/";
 pub const MIGRATIONS: &str = "migrations/";
 /// Folder of the purges.
 pub const PURGES: &str = "purges/";
-
+/// Folder of the restarts of stamps.
+pub const RESTARTS: &str = "restarts/";
 /// Folder of the last epochs of registries that are no more.
 pub const EPOCHS: &str = "epochs/";
+/// Folder of the plans.
+pub const PLANS: &str = "plans/";
+/// Folder of the plans on their way.
+pub const EXECUTIONS: &str = "executions/";
+/// Folder of the registries that are to stay.
+pub const PINS: &str = "pins/";
+/// Key of the freeze.
+pub const FREEZE: &str = "freeze/region";
+/// Key of the rules.
+pub const POLICY: &str = "policy/region";
 
 /// A record that this version cannot read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +205,16 @@ pub fn node_key(node: impl std::fmt::Display) -> String {
     format!("{NODES}{node}")
 }
 
+/// The key of a plan on its way.
+pub fn execution_key(id: &str) -> String {
+    format!("{EXECUTIONS}{id}")
+}
+
+/// The key of a registry's pin.
+pub fn pin_key(registry: &RegistryName) -> String {
+    format!("{PINS}{registry}")
+}
+
 /// The key of a migration.
 pub fn migration_key(id: &str) -> String {
     format!("{MIGRATIONS}{id}")
@@ -125,7 +228,14 @@ impl Record {
             Self::Node(record) => node_key(&record.node.name),
             Self::Binding(binding) => registry_key(&binding.registry),
             Self::Migration(migration) => migration_key(&migration.id),
+            Self::Restart(restart) => format!("{RESTARTS}{}", restart.stamp),
             Self::Epoch(record) => format!("{EPOCHS}{}", record.registry),
+            Self::History(_) => HISTORY.to_owned(),
+            Self::Plan(record) => format!("{PLANS}{}", record.id),
+            Self::Execution(execution) => execution_key(&execution.id),
+            Self::Pin(record) => pin_key(&record.registry),
+            Self::Freeze(_) => FREEZE.to_owned(),
+            Self::Policy(_) => POLICY.to_owned(),
             Self::Purge(PurgeRecord { purge, .. }) => {
                 let repository = purge.repository.as_deref().unwrap_or("*");
                 format!("{PURGES}{}/{repository}/{}", purge.registry, purge.digest.as_deref().unwrap_or("*"))
@@ -143,8 +253,15 @@ impl Record {
             Self::Node(node) => serde_json::to_vec(node),
             Self::Binding(binding) => serde_json::to_vec(binding),
             Self::Migration(migration) => serde_json::to_vec(migration),
+            Self::Restart(restart) => serde_json::to_vec(restart),
             Self::Purge(purge) => serde_json::to_vec(purge),
             Self::Epoch(epoch) => serde_json::to_vec(epoch),
+            Self::History(history) => serde_json::to_vec(history),
+            Self::Plan(plan) => serde_json::to_vec(plan),
+            Self::Execution(execution) => serde_json::to_vec(execution),
+            Self::Pin(pin) => serde_json::to_vec(pin),
+            Self::Freeze(freeze) => serde_json::to_vec(freeze),
+            Self::Policy(policy) => serde_json::to_vec(policy),
         }
     }
 
@@ -161,8 +278,15 @@ impl Record {
             () if key.starts_with(NODES) => of(text).map(Self::Node),
             () if key.starts_with(REGISTRIES) => of(text).map(Self::Binding),
             () if key.starts_with(MIGRATIONS) => of(text).map(Self::Migration),
+            () if key.starts_with(RESTARTS) => of(text).map(Self::Restart),
             () if key.starts_with(PURGES) => of(text).map(Self::Purge),
             () if key.starts_with(EPOCHS) => of(text).map(Self::Epoch),
+            () if key == HISTORY => of(text).map(Self::History),
+            () if key.starts_with(PLANS) => of(text).map(Self::Plan),
+            () if key.starts_with(EXECUTIONS) => of(text).map(Self::Execution),
+            () if key.starts_with(PINS) => of(text).map(Self::Pin),
+            () if key == FREEZE => of(text).map(Self::Freeze),
+            () if key == POLICY => of(text).map(Self::Policy),
             () => return Ok(None),
         };
         let named = record.and_then(|record| match record.key() {

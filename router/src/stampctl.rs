@@ -2,11 +2,13 @@
 
 mod follow;
 mod options;
+mod plans;
 mod show;
 mod table;
 mod top;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -61,6 +63,8 @@ enum CommandError {
     Ended(String),
     #[error("cannot write the output: {0}")]
     Output(#[from] std::io::Error),
+    #[error("{path}: {why}", path = path.display())]
+    File { path: PathBuf, why: String },
 }
 
 impl CommandError {
@@ -68,6 +72,7 @@ impl CommandError {
         match self {
             Self::Client(ClientError::Refused { .. }) | Self::Ended(_) => REFUSED,
             Self::Client(_) | Self::Output(_) => FAILED,
+            Self::File { .. } => USAGE,
         }
     }
 }
@@ -100,6 +105,12 @@ async fn run(options: &Options) -> Result<(), CommandError> {
         Verb::Node(verb) => node(verb, read, changed).await,
         Verb::Registry(verb) => registry(verb, read, changed).await,
         Verb::Migration(verb) => migration(verb, read, changed).await,
+        Verb::Plan(verb) => plans::plan(verb, read, changed).await,
+        Verb::Apply { id, hash, until_phase } => {
+            plans::apply(id, hash.as_deref(), *until_phase, read, changed).await
+        }
+        Verb::Freeze(verb) => plans::freeze(verb, read, changed).await,
+        Verb::Policy(verb) => plans::policy(verb, read, changed).await,
     }
 }
 
@@ -112,6 +123,30 @@ async fn stamp(verb: &Stamp, read: Show<'_>, change: Change<'_>) -> Result<(), C
         Stamp::Create { name, accounts } => put(name, json!({"accounts": accounts})).await.map(drop),
         Stamp::Cordon { name } => put(name, json!({"state": "cordoned"})).await.map(drop),
         Stamp::Uncordon { name } => put(name, json!({"state": "active"})).await.map(drop),
+        Stamp::Restart { name, max_unavailable, deadline, back, settle, watch, pause, resume, abort } => {
+            let steered = [(pause, "pause"), (resume, "resume"), (abort, "abort")];
+            let verb = steered.into_iter().find(|(is_asked, _)| **is_asked).map(|(_, verb)| verb);
+            let seconds = |time: &Option<std::time::Duration>| time.map(|time| time.as_secs());
+            let body = verb.is_none().then(|| {
+                let said = [
+                    ("max_unavailable", max_unavailable.map(u64::from)),
+                    ("deadline_seconds", seconds(deadline)),
+                    ("back_seconds", seconds(back)),
+                    ("settle_seconds", seconds(settle)),
+                ];
+                let said =
+                    said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+                Value::Object(said.collect())
+            });
+            let path = format!("/v1/stamps/{name}/restart");
+            let asked = verb.map_or_else(|| path.clone(), |verb| format!("{path}/{verb}"));
+            change.ask(Method::POST, asked, body).await?;
+            if *watch && !change.options.dry_run {
+                follow::restart(read.client, read.output, &path).await?;
+            }
+            Ok(())
+        }
+        Stamp::ShowRestart { name } => read.value(&format!("/v1/stamps/{name}/restart"), show::restart).await,
         Stamp::Retire { name } => put(name, json!({"state": "retired"})).await.map(drop),
         Stamp::Evacuate { name, to, terms } => {
             let registries = read.client.get("/v1/registries").await?;
@@ -204,6 +239,12 @@ async fn registry(verb: &Registry, read: Show<'_>, change: Change<'_>) -> Result
                 }
                 _ => Ok(()),
             }
+        }
+        Registry::Pin { name } => {
+            change.ask(Method::PUT, format!("/v1/registries/{name}/pin"), None).await.map(drop)
+        }
+        Registry::Unpin { name } => {
+            change.ask(Method::DELETE, format!("/v1/registries/{name}/pin"), None).await.map(drop)
         }
         Registry::Purge { name, repository, digest } => {
             let body = json!({"repository": repository, "digest": digest});

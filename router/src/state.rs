@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dataproxy_router_api::{
-    AccountName, Binding, Change, NodeName, Purge, RegionName, RegistryName, Revision, Snapshot, Stamp,
-    StampName,
+    AccountName, Binding, Change, History, NodeName, Point, Purge, RegionName, RegistryName, Revision,
+    Snapshot, Stamp, StampName,
 };
 
-use crate::migration::Migration;
+use crate::execution::Execution;
+use crate::migration::{Migration, UnixMillis};
 use crate::record::{
-    EPOCHS, EpochRecord, MIGRATIONS, NODES, NodeRecord, PURGES, PurgeRecord, REGISTRIES, Record, STAMPS,
-    StampRecord,
+    EPOCHS, EXECUTIONS, EpochRecord, FREEZE, FreezeRecord, HISTORY, HistoryRecord, MIGRATIONS, NODES,
+    NodeRecord, PINS, PLANS, POLICY, PURGES, PinRecord, PlanRecord, PolicyRecord, PurgeRecord, REGISTRIES,
+    RESTARTS, Record, STAMPS, StampRecord,
 };
+use crate::restart::Restart;
 
 /// A record, and the revision of its last write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +29,7 @@ pub struct Versioned<T> {
 #[derive(Clone, Debug)]
 pub struct State {
     region: RegionName,
+    history: Option<Versioned<HistoryRecord>>,
     revision: Revision,
     stamps: BTreeMap<StampName, Versioned<StampRecord>>,
     nodes: BTreeMap<NodeName, Versioned<NodeRecord>>,
@@ -33,9 +37,15 @@ pub struct State {
     migrations: BTreeMap<String, Versioned<Migration>>,
     /// Those that have not ended, so that nobody has to look through those that have.
     moving: BTreeSet<String>,
+    restarts: BTreeMap<StampName, Versioned<Restart>>,
     purges: BTreeMap<String, Versioned<PurgeRecord>>,
     /// Of registries that are no more.
     epochs: BTreeMap<RegistryName, Versioned<EpochRecord>>,
+    plans: BTreeMap<String, Versioned<PlanRecord>>,
+    executions: BTreeMap<String, Versioned<Execution>>,
+    pins: BTreeMap<RegistryName, Versioned<PinRecord>>,
+    freeze: Option<Versioned<FreezeRecord>>,
+    policy: Option<Versioned<PolicyRecord>>,
 }
 
 /// One write, as the store tells of it. A commit writes a key once.
@@ -52,20 +62,37 @@ impl State {
     pub fn new(region: RegionName) -> Self {
         Self {
             region,
+            history: None,
             revision: Revision(0),
             stamps: BTreeMap::new(),
             nodes: BTreeMap::new(),
             bindings: BTreeMap::new(),
             migrations: BTreeMap::new(),
             moving: BTreeSet::new(),
+            restarts: BTreeMap::new(),
             purges: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            plans: BTreeMap::new(),
+            executions: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            freeze: None,
+            policy: None,
         }
     }
 
     /// The revision.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// The history that the revision is of.
+    pub fn history(&self) -> History {
+        self.history.as_ref().map(|record| record.value.history).unwrap_or_default()
+    }
+
+    /// Where it is in the store's life.
+    pub fn point(&self) -> Point {
+        Point { history: self.history(), revision: self.revision }
     }
 
     /// The region.
@@ -82,6 +109,7 @@ impl State {
     /// Takes in the writes of one revision, and says what changed for nodes.
     pub fn apply(&mut self, revision: Revision, writes: Vec<Written>) -> Change {
         let mut change = Change {
+            history: self.history(),
             base: self.revision,
             revision,
             stamps: Vec::new(),
@@ -100,7 +128,7 @@ impl State {
                         Record::Purge(record) => {
                             change.purges.push(Purge { revision, ..record.purge.clone() });
                         }
-                        Record::Stamp(_) | Record::Node(_) | Record::Migration(_) | Record::Epoch(_) => {}
+                        _ => {}
                     }
                     // A node may have gone from one stamp to another: both have changed.
                     if let Record::Node(node) = &*record {
@@ -130,7 +158,7 @@ impl State {
             Written::Put(record) => match &**record {
                 Record::Stamp(stamp) => Some(stamp.name.clone()),
                 Record::Node(record) => node(record.node.name.as_str()),
-                Record::Binding(_) | Record::Migration(_) | Record::Purge(_) | Record::Epoch(_) => None,
+                _ => None,
             },
             Written::Gone(key) => match key.strip_prefix(NODES) {
                 Some(name) => node(name),
@@ -159,9 +187,24 @@ impl State {
                 }
                 self.migrations.insert(value.id.clone(), Versioned { value, version });
             }
+            Record::History(value) => self.history = Some(Versioned { value, version }),
+            Record::Restart(value) => {
+                self.restarts.insert(value.stamp.clone(), Versioned { value, version });
+            }
             Record::Epoch(value) => {
                 self.epochs.insert(value.registry.clone(), Versioned { value, version });
             }
+            Record::Plan(value) => {
+                self.plans.insert(value.id.clone(), Versioned { value, version });
+            }
+            Record::Execution(value) => {
+                self.executions.insert(value.id.clone(), Versioned { value, version });
+            }
+            Record::Pin(value) => {
+                self.pins.insert(value.registry.clone(), Versioned { value, version });
+            }
+            Record::Freeze(value) => self.freeze = Some(Versioned { value, version }),
+            Record::Policy(value) => self.policy = Some(Versioned { value, version }),
             Record::Purge(value) => {
                 let purge = Purge { revision: version, ..value.purge };
                 let value = PurgeRecord { purge, ..value };
@@ -181,6 +224,18 @@ impl State {
             self.migrations.remove(id);
         } else if let Some(name) = key.strip_prefix(EPOCHS) {
             self.epochs.remove(name);
+        } else if let Some(name) = key.strip_prefix(RESTARTS) {
+            self.restarts.remove(name);
+        } else if let Some(id) = key.strip_prefix(PLANS) {
+            self.plans.remove(id);
+        } else if let Some(id) = key.strip_prefix(EXECUTIONS) {
+            self.executions.remove(id);
+        } else if let Some(name) = key.strip_prefix(PINS) {
+            self.pins.remove(name);
+        } else if key == FREEZE {
+            self.freeze = None;
+        } else if key == POLICY {
+            self.policy = None;
         } else if key.starts_with(PURGES) {
             self.purges.remove(key);
         } else if let Some(name) = key.strip_prefix(REGISTRIES) {
@@ -203,6 +258,7 @@ impl State {
     /// Everything that nodes are told.
     pub fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot {
+            history: self.history(),
             revision: self.revision,
             region: self.region.clone(),
             stamps: self.stamps.keys().filter_map(|name| self.stamp(name)).collect(),
@@ -281,9 +337,60 @@ impl State {
         of_it.map(|(_, migration)| migration).max_by_key(|migration| migration.value.number())
     }
 
+    /// A move from or to a stamp that has not ended, if there is any.
+    pub fn moving_at(&self, stamp: &StampName) -> Option<&Migration> {
+        let mut moving = self.moving().map(|migration| &migration.value);
+        moving.find(|migration| migration.from == *stamp || migration.to == *stamp)
+    }
+
+    /// The last restart of a stamp, ended or not.
+    pub fn restart(&self, stamp: &StampName) -> Option<&Versioned<Restart>> {
+        self.restarts.get(stamp)
+    }
+
+    /// The last restart of each stamp that had one.
+    pub fn restarts(&self) -> impl Iterator<Item = &Versioned<Restart>> {
+        self.restarts.values()
+    }
+
     /// The last epoch of a registry that is no more.
     pub fn last_epoch(&self, registry: &RegistryName) -> Option<&EpochRecord> {
         self.epochs.get(registry).map(|record| &record.value)
+    }
+
+    /// A plan.
+    pub fn plan(&self, id: &str) -> Option<&Versioned<PlanRecord>> {
+        self.plans.get(id)
+    }
+
+    /// A plan on its way.
+    pub fn execution(&self, id: &str) -> Option<&Versioned<Execution>> {
+        self.executions.get(id)
+    }
+
+    /// All plans on their way, and those that have ended and are kept.
+    pub fn executions(&self) -> impl Iterator<Item = &Versioned<Execution>> {
+        self.executions.values()
+    }
+
+    /// Why a registry is to stay where it is, if it is.
+    pub fn pin(&self, registry: &RegistryName) -> Option<&PinRecord> {
+        self.pins.get(registry).map(|pin| &pin.value)
+    }
+
+    /// All registries that are to stay.
+    pub fn pins(&self) -> impl Iterator<Item = &PinRecord> {
+        self.pins.values().map(|pin| &pin.value)
+    }
+
+    /// The freeze that holds, if one does.
+    pub fn freeze(&self, now: UnixMillis) -> Option<&FreezeRecord> {
+        self.freeze.as_ref().map(|freeze| &freeze.value).filter(|freeze| freeze.holds(now))
+    }
+
+    /// The rules that were set; none if they are the usual ones.
+    pub fn policy(&self) -> Option<&PolicyRecord> {
+        self.policy.as_ref().map(|policy| &policy.value)
     }
 
     /// What is to be forgotten.
@@ -305,10 +412,29 @@ impl State {
         if let Some(id) = key.strip_prefix(MIGRATIONS) {
             return self.migrations.get(id).map(|record| record.version);
         }
+        if key == HISTORY {
+            return self.history.as_ref().map(|record| record.version);
+        }
+        if let Some(name) = key.strip_prefix(RESTARTS) {
+            return self.restarts.get(name).map(|record| record.version);
+        }
         if let Some(name) = key.strip_prefix(EPOCHS) {
             return self.epochs.get(name).map(|record| record.version);
         }
-        self.purges.get(key).map(|record| record.version)
+        if let Some(id) = key.strip_prefix(PLANS) {
+            return self.plans.get(id).map(|record| record.version);
+        }
+        if let Some(id) = key.strip_prefix(EXECUTIONS) {
+            return self.executions.get(id).map(|record| record.version);
+        }
+        if let Some(name) = key.strip_prefix(PINS) {
+            return self.pins.get(name).map(|record| record.version);
+        }
+        match key {
+            FREEZE => self.freeze.as_ref().map(|record| record.version),
+            POLICY => self.policy.as_ref().map(|record| record.version),
+            purge => self.purges.get(purge).map(|record| record.version),
+        }
     }
 }
 

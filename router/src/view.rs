@@ -6,9 +6,13 @@ use dataproxy_router_api::{
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::fleet::Fleet;
+use crate::command::changes_since;
+use crate::execution::{Advance, Execution, ExecutionState, Gate, PhaseState, Sight, Verdict, advance};
+use crate::fleet::{Fleet, acknowledged};
 use crate::migration::{Ends, Migration, Progress, Seen, UnixMillis, progress};
-use crate::record::NodeRecord;
+use crate::reconcile::PlanSight;
+use crate::record::{NodeRecord, PolicyRecord};
+use crate::restart::{self, Restart, RestartTerms, Step};
 use crate::state::{State, Versioned};
 
 /// A stamp, summed up.
@@ -82,6 +86,16 @@ pub struct MigrationView {
     pub storage: String,
 }
 
+/// The restart of a stamp, with what it waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RestartView {
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub restart: Restart,
+    /// What it waits for, or its next step.
+    pub next: String,
+}
+
 /// One node of one end of a move.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndView {
@@ -97,6 +111,63 @@ pub struct EndView {
     pub in_flight: u64,
     /// Requests that began there since it had the binding: at the source, those that came late.
     pub begun: u64,
+}
+
+/// A plan, with what it waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanView {
+    /// Where it is.
+    #[serde(flatten)]
+    pub execution: Execution,
+    /// What it waits for, or its next step.
+    pub next: String,
+    /// What has changed since it was made, if it has not begun: with any, it cannot be approved or applied.
+    pub changes: Vec<String>,
+    /// What its guard says of the phase that is watched now.
+    pub gate: Option<Gate>,
+    /// The plan itself, where one plan was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<serde_json::Value>,
+}
+
+/// A plan; `whole` with all that the planner said.
+pub fn plan(sight: &PlanSight<'_>, execution: &Execution, whole: bool) -> PlanView {
+    let next = match advance(execution, sight, sight.wall) {
+        Advance::Waits(why) => why,
+        Advance::Begin(registry) => format!("begins to move {registry}"),
+        Advance::Observe => "the phase is watched".into(),
+        Advance::Pass(_) => "the phase passes".into(),
+        Advance::Pause(why) => format!("pauses: {why}"),
+        Advance::TakePhaseBack(gate) => format!("takes the phase back: {}", gate.words(Verdict::Fail)),
+        Advance::TakeBack(registry) => format!("takes {registry} back"),
+        Advance::IsBack => "all is back".into(),
+        Advance::Expire => "expires".into(),
+    };
+    let waits = matches!(execution.state, ExecutionState::Proposed | ExecutionState::Approved);
+    let watched = execution.current().filter(|at| {
+        let phase = execution.phases.get(*at);
+        execution.state.is_under_way() && phase.is_some_and(|phase| phase.state == PhaseState::Observing)
+    });
+    let kept = || sight.state.plan(&execution.id).map(|plan| plan.value.plan.clone());
+    PlanView {
+        next,
+        changes: if waits { changes_since(sight.state, execution) } else { Vec::new() },
+        gate: watched.map(|at| sight.gate(execution, at)),
+        plan: whole.then(kept).flatten(),
+        execution: execution.clone(),
+    }
+}
+
+/// The rules, with the usual ones where none were set.
+pub fn policy(state: &State) -> PolicyRecord {
+    let mut policy = state.policy().cloned().unwrap_or_default();
+    let usual = serde_json::to_value(dataproxy_planner::Policy::default());
+    if let Ok(serde_json::Value::Object(usual)) = usual {
+        for (name, value) in usual {
+            policy.planning.entry(name).or_insert(value);
+        }
+    }
+    policy
 }
 
 /// The stamps.
@@ -121,12 +192,12 @@ pub fn stamps(state: &State) -> Vec<StampView> {
 }
 
 /// A node.
-pub fn node(record: &NodeRecord, fleet: &Fleet, now: Instant) -> NodeView {
+pub fn node(state: &State, record: &NodeRecord, fleet: &Fleet, now: Instant) -> NodeView {
     let heard = fleet.of(&record.node.name);
     let report: Option<&NodeReport> = heard.as_ref().map(|heard| &heard.report);
     NodeView {
         in_rotation: record.node.in_rotation(),
-        serves_revision: report.map(|report| report.revision),
+        serves_revision: report.map(|report| acknowledged(report, state)),
         in_flight: report.map(|report| report.in_flight),
         heard_ms_ago: heard
             .as_ref()
@@ -182,6 +253,38 @@ pub fn migration(
         storage: storage(state, &of.registry),
         migration: of.clone(),
     }
+}
+
+/// The restart of a stamp.
+pub fn restart(state: &State, fleet: &Fleet, of: &Restart, now: Instant, wall: UnixMillis) -> RestartView {
+    let moving = state.moving_at(&of.stamp).map(|migration| migration.id.as_str());
+    let next = match restart::next(of, &fleet.turns(state, &of.stamp, now), moving, wall) {
+        Step::Waits(why) => why,
+        Step::Drain(node) => format!("node {node} drains"),
+        Step::Left(node) => format!("node {node} has ended"),
+        Step::Back { how, .. } => how,
+        Step::Pause(why) => format!("to be paused: {why}"),
+        Step::Finish => "the end".into(),
+    };
+    RestartView { restart: of.clone(), next }
+}
+
+/// What a restart of a stamp would do, step by step.
+pub fn restart_steps(state: &State, stamp: &StampName, terms: &RestartTerms) -> Vec<String> {
+    let nodes = state.nodes_of(stamp).filter(|record| record.value.node.in_rotation());
+    let RestartTerms { max_unavailable, deadline_seconds, back_seconds, settle_seconds } = terms;
+    let mut steps: Vec<String> = nodes
+        .map(|record| {
+            let name = &record.value.node.name;
+            format!(
+                "{name}: drains within {deadline_seconds} s, ends, is started again by its supervisor within {back_seconds} s"
+            )
+        })
+        .collect();
+    steps.push(format!(
+        "at most {max_unavailable} out of rotation at a time; each serves for {settle_seconds} s before the next drains"
+    ));
+    steps
 }
 
 fn end(node: &Seen, binding: Option<&Binding>, stamp: &StampName) -> EndView {

@@ -294,6 +294,60 @@ async fn clients_see_nothing_of_a_node_that_is_drained_and_starts_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_see_nothing_of_a_stamp_that_is_restarted_node_by_node() {
+    restarted(&[Finds::Front, Finds::Front, Finds::Dns, Finds::Dns], false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_see_nothing_of_a_stamp_whose_restart_outlives_its_router() {
+    // With the router its DNS is away, as another router's would not be.
+    restarted(&[Finds::Front, Finds::Front, Finds::Pinned("b1")], true).await;
+}
+
+/// Restarts stamp a under the pulls of these clients; kills the router when a node has had its turn.
+async fn restarted(clients: &[Finds], kills: bool) {
+    let image = Image::medium().await;
+    let region = region_with(&image).await;
+    let pullers = Pullers::start(&region, &image, clients);
+    let before = ["a1", "a2"].map(|node| region.pid(node).expect("it runs"));
+    let alone = region.stampctl(&["stamp", "restart", "a", "--max-unavailable", "2"]).await;
+    let refused = alone.expect_err("nobody would serve").to_string();
+    assert!(refused.contains("at most 1 is right"), "{refused}");
+    let began = Instant::now();
+    let asked = ["stamp", "restart", "a", "--max-unavailable", "1", "--deadline", "30s", "--settle", "6s"];
+    region.stampctl(&asked).await.expect("the restart begins");
+    let show = async || {
+        // The router may be starting again.
+        let shown = region.stampctl(&["stamp", "show-restart", "a", "-o", "json"]).await;
+        let shown = shown.map_err(|error| error.to_string())?;
+        let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("JSON");
+        Ok::<_, String>(shown)
+    };
+    eventually("a node has had its turn", LIMIT, async || {
+        let shown = show().await?;
+        if shown["nodes"][0]["turn"] == "back" { Ok(()) } else { Err(format!("{shown:#}")) }
+    })
+    .await;
+    if kills {
+        signal(region.router_pid().expect("the router runs"), "KILL");
+    }
+    let shown = eventually("the end", LIMIT, async || {
+        let shown = show().await?;
+        if shown["state"] == "running" { Err(format!("{shown:#}")) } else { Ok(shown) }
+    })
+    .await;
+    let took = began.elapsed();
+    let seen = pullers.stop().await;
+    println!("{} pulls while stamp a was restarted in {took:.1?}: {:?}", seen.pulls, seen.failures);
+    assert_eq!((&shown["state"], &shown["paused"]), (&"done".into(), &serde_json::Value::Null), "{shown:#}");
+    for (node, before) in ["a1", "a2"].into_iter().zip(before) {
+        assert_ne!(region.pid(node).expect("it runs"), before, "{node} has a new process");
+    }
+    assert_eq!(seen.failures, Vec::<String>::new());
+    assert!(seen.pulls > 20, "{} pulls show little", seen.pulls);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_see_nothing_of_a_router_that_is_killed_and_its_move_goes_on() {
     let image = Image::medium().await;
     let region = region_with(&image).await;

@@ -1,4 +1,5 @@
 //! Two storage accounts behind one node: what becomes of one does not reach the registries of the other.
+//! `DATAPROXY_SEED` repeats a storm.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -233,7 +234,7 @@ async fn an_account_that_throttles_is_not_asked_much_more_than_its_clients_ask()
         let herd = Herd::start(&node);
         eventually("enough answers", LIMIT, async || {
             let answers = herd.answers();
-            if answers > 20 * CLIENTS { Ok(()) } else { Err(format!("{answers} answers")) }
+            if answers > CLIENTS { Ok(()) } else { Err(format!("{answers} answers")) }
         })
         .await;
         node.pull_of_two(0).await;
@@ -265,8 +266,11 @@ async fn a_storm_of_faults_fails_no_pull_and_is_not_made_worse_by_retries() {
             Node::start_with(CacheConfig { origin_idle_timeout: idle, ..CacheConfig::default() }).await;
         node.one.origin().always(Fault::Mute);
         let herd = Herd::start(&node);
-        let seed = rand::random();
-        println!("seed {seed}");
+        let seed = match std::env::var("DATAPROXY_SEED") {
+            Ok(seed) => seed.parse().expect("DATAPROXY_SEED is a number"),
+            Err(_) => rand::random(),
+        };
+        println!("DATAPROXY_SEED={seed}");
         let random = Arc::new(Mutex::new(SmallRng::seed_from_u64(seed)));
         // Of all requests: 20 % ServerBusy, then 5 % of them break and 5 % stall in their bodies.
         let origin = node.two.origin();

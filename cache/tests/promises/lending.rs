@@ -8,7 +8,7 @@ use std::time::Duration;
 use dataproxy_cache::conformance::pattern;
 use dataproxy_cache::fakes::{Asked, FakeOrigin, Fault, Gate};
 use dataproxy_cache::{
-    CacheError, ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Source, Wanted,
+    CacheError, ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Retry, Source, Wanted,
 };
 use futures_util::future::BoxFuture;
 
@@ -35,9 +35,9 @@ impl Origin for Lender {
         })
     }
 
-    fn may_retry(&self, _: &OriginError) -> bool {
+    fn retry(&self, _: &OriginError) -> Retry {
         assert!(!self.lends.load(Relaxed), "storage is asked for leave though it has not failed");
-        true
+        Retry::Counted
     }
 
     fn refuted(&self, _: &ObjectName) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use dataproxy_router_api::Revision;
+use dataproxy_router_api::{Point, Revision};
 use metrics::gauge;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -63,8 +63,8 @@ impl Feed {
         }
     }
 
-    /// Up to which revision purges are done, where that outlives the process.
-    pub fn purged(&self) -> Option<&watch::Sender<Revision>> {
+    /// Up to where purges are done, where that outlives the process.
+    pub fn purged(&self) -> Option<&watch::Sender<Point>> {
         match self {
             Self::File(_) => None,
             Self::Router(router) => Some(router.purged()),

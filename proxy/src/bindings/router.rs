@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use dataproxy_router_api::{RegionName, Revision, Snapshot};
+use dataproxy_router_api::{Point, RegionName, Revision, Snapshot};
 use metrics::{counter, gauge};
 use tokio::sync::watch as signal;
 
@@ -81,7 +81,7 @@ pub struct RouterFeed {
     /// Whether a router has said anything since the start: what was saved before may lack what this version knows.
     confirmed: AtomicBool,
     available: signal::Sender<bool>,
-    purged: signal::Sender<Revision>,
+    purged: signal::Sender<Point>,
     patience: Patience,
 }
 
@@ -109,7 +109,7 @@ impl RouterFeed {
                 tracing::info!(%revision, path = %path.display(), "bindings in force, from disk");
                 (saved.table, saved.purged)
             }
-            None => (Table::new(Snapshot::empty(region.clone())), Revision(0)),
+            None => (Table::new(Snapshot::empty(region.clone())), Point::default()),
         };
         gauge!("dataproxy_bindings_revision").set(table.snapshot().revision.0 as f64);
         Ok(Self {
@@ -141,8 +141,8 @@ impl RouterFeed {
         let _ = self.available.subscribe().wait_for(|is| *is).await;
     }
 
-    /// What this node has forgotten of what it was told to: all up to this revision. Saved with the snapshot.
-    pub fn purged(&self) -> &signal::Sender<Revision> {
+    /// What this node has forgotten of what it was told to: all up to there. Saved with the snapshot.
+    pub fn purged(&self) -> &signal::Sender<Point> {
         &self.purged
     }
 

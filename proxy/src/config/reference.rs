@@ -579,7 +579,13 @@ pub const SETTINGS: &[Setting] = &[
         Some("\"10s\""),
         "How long an account may be silent before a read of it is given up",
     ),
-    setting("cache", "origin_attempts", NUMBER, Some("8"), "Tries of one ranged read, the first included"),
+    setting(
+        "cache",
+        "origin_attempts",
+        NUMBER,
+        Some("8"),
+        "Tries of one ranged read, the first included; those that an account refuses as too many are not counted for 8 s",
+    ),
     setting(
         "cache",
         "finish",

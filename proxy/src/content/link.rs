@@ -171,8 +171,8 @@ async fn ask(
     let negative_ttl = freshness.negative_ttl;
     let covers = |known: &Known| known.at.elapsed() <= cover;
     let patience = if known.as_ref().is_some_and(covers) { COVERED_PATIENCE } else { PATIENCE };
-    let may_retry = |error: &OriginError| holdings.may_retry(error);
-    let read = attempt(patience, may_retry, || holdings.find(place, claim)).await;
+    let retry = |error: &OriginError| holdings.retry(error);
+    let read = attempt(patience, retry, || holdings.find(place, claim)).await;
     let now = Instant::now();
     let after = |keep: Duration| now.checked_add(keep).unwrap_or(now);
     let entry = |said, known, keep| Entry { said, known, covered: false, ask_after: after(keep) };

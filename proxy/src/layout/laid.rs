@@ -100,7 +100,7 @@ async fn revisions(
         loop {
             let listing = attempt(
                 LIST_PATIENCE,
-                |error| store.may_retry(error),
+                |error| store.retry(error),
                 || store.list(&folder, after.as_deref(), FOLDERS),
             )
             .await?;

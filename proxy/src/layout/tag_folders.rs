@@ -48,7 +48,7 @@ async fn tags(
         let limit = page + 1 - tags.len();
         let listing = attempt(
             LIST_PATIENCE,
-            |error| store.may_retry(error),
+            |error| store.retry(error),
             || store.list(&prefix, after.as_deref(), limit),
         )
         .await?;
@@ -78,7 +78,7 @@ async fn tags(
 async fn if_current(store: &dyn Store, place: Place<'_>, tag: Tag) -> Result<Option<Tag>, OriginError> {
     let link = Layout::of(place).tag_link(place.repository, &tag);
     let found =
-        attempt(LIST_PATIENCE, |error| store.may_retry(error), || read_settled(store, &link).boxed()).await?;
+        attempt(LIST_PATIENCE, |error| store.retry(error), || read_settled(store, &link).boxed()).await?;
     Ok(matches!(found, Found::Digest(_)).then_some(tag))
 }
 
@@ -87,7 +87,7 @@ async fn exists(store: &dyn Store, place: Place<'_>) -> Result<bool, OriginError
     const JUST_BEFORE: &str = "^";
     let folder = Layout::of(place).repository(place.repository);
     let listing =
-        attempt(LIST_PATIENCE, |error| store.may_retry(error), || store.list(&folder, Some(JUST_BEFORE), 1))
+        attempt(LIST_PATIENCE, |error| store.retry(error), || store.list(&folder, Some(JUST_BEFORE), 1))
             .await?;
     Ok(listing.folders.first().is_some_and(|folder| folder.starts_with('_')))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dataproxy_cache::{BlobKey, Digest};
+use dataproxy_cache::{BlobKey, Digest, Retry};
 use dataproxy_router_api::{Location, RegistryName};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
@@ -211,7 +211,7 @@ async fn listed(
     at: &ResolvedStamp<'_>,
     subject: &Digest,
 ) -> Result<Walk, Refusal> {
-    let found = attempt(WALK_MAX, |_| true, || lists.referrers(at.place(), subject)).await;
+    let found = attempt(WALK_MAX, |_| Retry::Counted, || lists.referrers(at.place(), subject)).await;
     let found = found.map_err(|error| Refusal::of_origin(&error, Refusal::RepositoryUnknown))?;
     let descriptors = found.items.iter().filter_map(|json| described(json)).map(Arc::new).collect();
     Ok(Walk { by_subject: HashMap::from([(subject.clone(), descriptors)]), partial: found.more })

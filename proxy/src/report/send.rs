@@ -81,7 +81,7 @@ pub(super) async fn ask(
     let body = body.map_err(|error| format!("its answer broke: {error}"))?.to_bytes();
     let answer: ReportAnswer =
         serde_json::from_slice(&body).map_err(|error| format!("its answer cannot be read: {error}"))?;
-    routers.heard(answer.revision);
+    routers.heard(answer.point());
     Ok(answer)
 }
 

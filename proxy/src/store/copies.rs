@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
+use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Retry};
 use dataproxy_router_api::{AccountName, Location};
 use futures_util::future::BoxFuture;
 use metrics::counter;
@@ -269,8 +269,9 @@ impl Origin for Copies {
     }
 
     /// Out of the budget of the account whose outage the error is.
-    fn may_retry(&self, error: &OriginError) -> bool {
-        self.holders.get(self.last.load(Relaxed)).is_none_or(|holder| holder.store.may_retry(error))
+    fn retry(&self, error: &OriginError) -> Retry {
+        let last = self.holders.get(self.last.load(Relaxed));
+        last.map_or(Retry::Counted, |holder| holder.store.retry(error))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! One [`Guard`] an account, and nothing shared between two of them: whoever waits for one account holds up nobody who
 //! asks another. A request passes `health` (a dark account is not asked), then `limit` (a place among those under way,
-//! kept until its body ends), then `budget` (which says how many retries there may be, see [`Origin::may_retry`]).
+//! kept until its body ends), then `budget` (which says how many retries there may be, see [`Origin::retry`]).
 //!
 //! Probes are for a name that no registry writes, which an account has only to deny. So one object that cannot be read
 //! makes no account dark, and none keeps it so.
@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead};
+use dataproxy_cache::{ETag, ObjectName, Origin, OriginError, OriginErrorKind, OriginRead, Retry};
 use dataproxy_router_api::{AccountName, Prefix};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -165,11 +165,11 @@ impl Guard {
     }
 
     fn failed(&self, object: &ObjectName, error: &OriginError, since: Instant) {
-        if is_answer(error.kind) && !matches!(error.kind, OriginErrorKind::Throttled(_)) {
+        if is_answer(error.kind) && !error.kind.is_throttled() {
             self.answered();
             self.limit.coped();
         }
-        if matches!(error.kind, OriginErrorKind::Throttled(_) | OriginErrorKind::Timeout) {
+        if error.kind.is_throttled() || error.kind == OriginErrorKind::Timeout {
             self.limit.overloaded();
         }
         if self.health.failed(object, error, since) {
@@ -260,18 +260,22 @@ impl Origin for Guard {
         })
     }
 
-    fn may_retry(&self, error: &OriginError) -> bool {
+    fn retry(&self, error: &OriginError) -> Retry {
         // A retry at a dark account costs it nothing: the guard answers it.
         if self.health.darkness().is_some() {
-            return true;
+            return Retry::Counted;
         }
         let allowed = self.budget.take(self.requests.within(budget::LIFE));
         let counter = if allowed { &self.counts.retried } else { &self.counts.not_retried };
         counter.increment(1);
-        if !allowed {
-            tracing::debug!(account = %self.name, %error, "not tried again: the account's retry budget is spent");
+        match allowed {
+            true if error.kind.is_throttled() => Retry::Uncounted,
+            true => Retry::Counted,
+            false => {
+                tracing::debug!(account = %self.name, %error, "not tried again yet: the account's retry budget is spent");
+                Retry::Later
+            }
         }
-        allowed
     }
 }
 

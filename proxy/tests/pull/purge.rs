@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dataproxy::bindings::Table;
 use dataproxy::purge::Purger;
 use dataproxy_cache::Digest;
-use dataproxy_router_api::{Purge, Revision};
+use dataproxy_router_api::{Point, Purge};
 use tokio::sync::watch;
 
 use crate::node::{Node, contoso, fabrikam, manifest, repository, table, tag};
@@ -13,12 +13,12 @@ use crate::node::{Node, contoso, fabrikam, manifest, repository, table, tag};
 struct Told {
     node: Node,
     purger: Purger,
-    done: watch::Sender<Revision>,
+    done: watch::Sender<Point>,
 }
 
 impl Told {
     async fn new() -> Self {
-        let (node, done) = (Node::new().await, watch::Sender::new(Revision(0)));
+        let (node, done) = (Node::new().await, watch::Sender::new(Point::default()));
         let bindings = Arc::clone(&node.bindings);
         let purger = Purger::new(bindings, node.cache.clone(), Arc::clone(&node.puller), done.clone());
         Self { node, purger, done }
@@ -35,7 +35,7 @@ impl Told {
         });
         self.node.bindings.replace(Table::new(snapshot.clone())).expect("newer");
         self.purger.catch_up().await;
-        assert_eq!(*self.done.borrow(), snapshot.revision);
+        assert_eq!(*self.done.borrow(), snapshot.point());
     }
 
     async fn status(&self, path: &str) -> u16 {
@@ -128,9 +128,27 @@ async fn what_is_purged_once_is_not_purged_again() {
     told.forgets("contoso", None, None).await;
     told.cost(&path).await;
     let snapshot = told.node.bindings.current().snapshot().clone();
-    let next = dataproxy_router_api::Snapshot { revision: Revision(snapshot.revision.0 + 1), ..snapshot };
+    let next = dataproxy_router_api::Snapshot {
+        revision: dataproxy_router_api::Revision(snapshot.revision.0 + 1),
+        ..snapshot
+    };
     told.node.bindings.replace(Table::new(next)).expect("newer");
     told.purger.catch_up().await;
     assert_eq!(told.cost(&path).await, 0);
     assert!(told.node.bindings.replace(table(1, "a")).is_err());
+}
+
+#[tokio::test]
+async fn what_a_restored_store_says_is_to_be_forgotten_is_though_its_revision_is_low() {
+    let told = Told::new().await;
+    told.forgets("contoso", None, None).await;
+    let mut snapshot = told.node.bindings.current().snapshot().clone();
+    let before = snapshot.point();
+    snapshot.history.0 += 1;
+    snapshot.revision.0 -= 1;
+    snapshot.purges = vec![Purge::of("fabrikam".parse().expect("a name"), snapshot.revision)];
+    told.node.bindings.replace(Table::new(snapshot.clone())).expect("a later history");
+    told.purger.catch_up().await;
+    assert!(before < snapshot.point());
+    assert_eq!(*told.done.borrow(), snapshot.point());
 }

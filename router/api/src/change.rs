@@ -4,11 +4,14 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Binding, Purge, RegistryName, Revision, Snapshot, Stamp, StampName};
+use crate::{Binding, History, Point, Purge, RegistryName, Revision, Snapshot, Stamp, StampName};
 
 /// How one revision becomes another. Whole stamps and whole bindings: what is named is replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
+    /// The history that both revisions are of.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    pub history: History,
     /// The revision that it changes.
     pub base: Revision,
     /// The revision that comes of it.
@@ -34,20 +37,26 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the change is of revision {base}, and revision {found} is at hand; the whole snapshot is needed")]
 pub struct OtherBase {
-    /// The revision that the change is of.
-    pub base: Revision,
-    /// The revision that it met.
-    pub found: Revision,
+    /// What the change is of.
+    pub base: Point,
+    /// What it met.
+    pub found: Point,
 }
 
 impl Change {
-    /// The way from `before` to `after`.
+    /// Where it leads to.
+    pub fn point(&self) -> Point {
+        Point { history: self.history, revision: self.revision }
+    }
+
+    /// The way from `before` to `after`, which is of the same history.
     pub fn between(before: &Snapshot, after: &Snapshot) -> Self {
         let stamps_before: Vec<&Stamp> = before.stamps.iter().collect();
         let bound_before = before.bindings.iter().map(|binding| (&binding.registry, binding));
         let bound_before: std::collections::HashMap<_, _> = bound_before.collect();
         let bound_after: HashSet<_> = after.bindings.iter().map(|binding| &binding.registry).collect();
         Self {
+            history: after.history,
             base: before.revision,
             revision: after.revision,
             stamps: after.stamps.iter().filter(|stamp| !stamps_before.contains(stamp)).cloned().collect(),
@@ -77,8 +86,9 @@ impl Change {
     /// # Errors
     /// [`OtherBase`]: it is a change of another revision.
     pub fn apply(&self, before: &Snapshot) -> Result<Snapshot, OtherBase> {
-        if before.revision != self.base {
-            return Err(OtherBase { base: self.base, found: before.revision });
+        let base = Point { history: self.history, revision: self.base };
+        if before.point() != base {
+            return Err(OtherBase { base, found: before.point() });
         }
         let mut after = before.clone();
         after.revision = self.revision;
@@ -143,7 +153,14 @@ mod tests {
         let text = serde_json::to_string(&change).unwrap();
         assert_eq!(serde_json::from_str::<Change>(&text).unwrap(), change);
         let again = change.apply(&after);
-        assert_eq!(again, Err(OtherBase { base: Revision(4), found: Revision(9) }));
+        let (base, found) = (Point::first(Revision(4)), Point::first(Revision(9)));
+        assert_eq!(again, Err(OtherBase { base, found }));
+        let restored = Snapshot { history: History(1), ..before };
+        assert_eq!(
+            change.apply(&restored).unwrap_err().found,
+            restored.point(),
+            "revision 4 of another history"
+        );
     }
 
     #[test]

@@ -29,5 +29,5 @@ pub use placement::{Location, Placement, Prefix, PrefixError};
 pub use purge::Purge;
 pub use report::{NodeReport, Reach, RegistryReport, ReportAnswer};
 pub use serving::ServingState;
-pub use snapshot::{Revision, Snapshot, SnapshotError};
+pub use snapshot::{History, Point, Revision, Snapshot, SnapshotError};
 pub use stamp::{Stamp, StampState};

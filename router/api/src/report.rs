@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Epoch, Incarnation, Node, NodeBin, NodeName, NodeState, RegionName, RegistryName, Revision, ServingState,
-    StampName,
+    Epoch, History, Incarnation, Node, NodeBin, NodeName, NodeState, Point, RegionName, RegistryName,
+    Revision, ServingState, StampName,
 };
 
 /// One report. A field that is not known is ignored, so that nodes and routers of neighbouring versions understand
@@ -23,6 +23,9 @@ pub struct NodeReport {
     pub version: String,
     /// Counts the reports of this process: an older one that arrives later is ignored.
     pub sequence: u64,
+    /// The history that the revision is of. To routers of another, it acknowledges nothing.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    pub history: History,
     /// The snapshot that it works from: it acknowledges this revision and all before.
     pub revision: Revision,
     /// Requests that run.
@@ -82,6 +85,9 @@ pub enum Reach {
 /// What a router answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportAnswer {
+    /// The history that the revision is of.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    pub history: History,
     /// The newest revision that it has.
     pub revision: Revision,
     /// How soon it wants to hear again, in milliseconds; a node that is silent for five times as long is gone.
@@ -89,6 +95,13 @@ pub struct ReportAnswer {
     /// The last bin of this process that it has, by its sequence; 0 if it has none. Absent from a router that takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bins: Option<u64>,
+}
+
+impl ReportAnswer {
+    /// The newest that the router has.
+    pub fn point(&self) -> Point {
+        Point { history: self.history, revision: self.revision }
+    }
 }
 
 impl NodeReport {

@@ -22,9 +22,58 @@ impl fmt::Display for Revision {
     }
 }
 
+/// One life of the store's content: revisions are of it, and begin anew with the next. 0 is the first; each restore of a
+/// backup begins a greater one, so that nodes take what was restored though its revisions are low. Nothing else does: a
+/// store that was lost and is empty has none that is greater, and no node takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct History(pub u64);
+
+impl History {
+    /// Whether the store was never restored: written as nothing, as before there were histories.
+    pub fn is_first(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A revision of a history. Ordered by both: what is of a later history is newer, whatever its revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Point {
+    /// The history.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    pub history: History,
+    /// The revision.
+    pub revision: Revision,
+}
+
+impl Point {
+    /// A revision of the first history.
+    pub fn first(revision: Revision) -> Self {
+        Self { history: History::default(), revision }
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.history {
+            History(0) => self.revision.fmt(f),
+            history => write!(f, "{} of history {history}", self.revision),
+        }
+    }
+}
+
 /// Every stamp and every binding of a region at one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// The history that the revision is of.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    pub history: History,
     /// Version of the whole.
     pub revision: Revision,
     /// The region.
@@ -124,7 +173,19 @@ pub enum SnapshotError {
 impl Snapshot {
     /// A region without stamps.
     pub fn empty(region: RegionName) -> Self {
-        Self { revision: Revision(0), region, stamps: Vec::new(), bindings: Vec::new(), purges: Vec::new() }
+        Self {
+            history: History::default(),
+            revision: Revision(0),
+            region,
+            stamps: Vec::new(),
+            bindings: Vec::new(),
+            purges: Vec::new(),
+        }
+    }
+
+    /// Where it is in the store's life.
+    pub fn point(&self) -> Point {
+        Point { history: self.history, revision: self.revision }
     }
 
     /// Puts everything in the order of its name, so that equal content is equal.

@@ -3,14 +3,31 @@
 //! Pure functions over data: no clock, no I/O, no runtime, and the same answer for the same input. Who calls them
 //! gathers the [`Fleet`], keeps the plan and carries it out.
 
+mod advice;
+mod chance;
+mod choose;
+mod effect;
 mod fleet;
+mod load;
+mod phases;
 mod plan;
 mod policy;
+mod predict;
+mod rehash;
+mod relieve;
+mod rightsize;
+mod rules;
 pub mod signal;
+mod size;
+#[cfg(test)]
+mod testing;
 
+pub use choose::{BadInput, plan};
+pub use effect::predict;
 pub use fleet::{Account, Bin, Fleet, LastMove, Node, Pool, Registry, Share, Stamp, StampKind, Window};
 pub use plan::{
     Before, Code, Goal, Interval, Move, MoveChange, Phase, PhaseKind, Plan, PlanDiff, PoolSize, Prediction,
     PredictionChange, Recommendation, Refusal, Rejected, StampPoolSize, Why, diff, digest,
 };
 pub use policy::{BadPolicy, Policy};
+pub use rightsize::{Bound, Sizing, right_size};

@@ -80,6 +80,9 @@ pub struct Policy {
     /// How much a pool's level differs from one peak window to the next of the same kind, as the sigma of its
     /// logarithm; intervals are wide enough for it.
     pub level_sigma: f64,
+    /// Intervals are this many times as wide as the draws alone make them: one window tells too little of how much
+    /// windows differ. 1 fits the days of simulated regions that a prediction had not seen.
+    pub widen: f64,
     /// A node busier than this was asked for more than it could measure.
     pub censored: f64,
     /// By how much more, at most.
@@ -144,7 +147,8 @@ impl Default for Policy {
             proven: 3.0,
             draws: 200,
             draws_search: 40,
-            level_sigma: 0.03,
+            level_sigma: 0.025,
+            widen: 1.0,
             censored: 0.80,
             censored_more: 0.25,
             miss_cost: 2.0,
@@ -216,6 +220,7 @@ impl Policy {
         let amounts = [
             ("censored_more", self.censored_more),
             ("growth", self.growth),
+            ("widen", self.widen),
             ("price_cold_gib", self.price_cold_gib),
             ("price_move", self.price_move),
         ];

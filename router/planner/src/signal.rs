@@ -8,6 +8,7 @@ mod peak;
 mod percentile;
 
 pub use peak::{HourCpu, PEAK_HOURS, PeakHours, peak_hours};
+pub(crate) use percentile::rank;
 pub use percentile::{Interpolated, interpolated, nearest_rank};
 
 use dataproxy_router_api::NodeName;

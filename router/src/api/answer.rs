@@ -101,14 +101,14 @@ impl From<StoreError> for Failed {
 }
 
 pub(super) async fn nothing_here() -> Failed {
-    Failed::not_found("path", "there is nothing here; docs/router.md lists what there is")
+    Failed::not_found("path", "there is nothing here; /openapi.json lists what there is")
 }
 
 pub(super) async fn other_method() -> Failed {
     Failed::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method",
-        "this path does not take the method; docs/router.md says which it takes",
+        "this path does not take the method; /openapi.json says which it takes",
     )
 }
 

@@ -8,6 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
 use axum::http::{StatusCode, header};
+use dataproxy_router_api::{NodeName, NodeReport, StampName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -40,7 +41,7 @@ impl Role {
         }
     }
 
-    fn may(self, needed: Self) -> bool {
+    pub(super) fn may(self, needed: Self) -> bool {
         match (self, needed) {
             (Self::Admin, _) | (Self::Node, Self::Node) => true,
             (Self::Operator, needed) => matches!(needed, Self::Viewer | Self::Operator),
@@ -89,6 +90,17 @@ pub(super) struct Access {
     pub(super) actor: String,
     /// What they may do.
     role: Role,
+    /// Whom they may report for.
+    only: Only,
+}
+
+/// Whom a token of the role `node` is for; any node, for what is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Only {
+    /// The stamp.
+    pub stamp: Option<StampName>,
+    /// The node.
+    pub node: Option<NodeName>,
 }
 
 impl fmt::Debug for Tokens {
@@ -103,6 +115,14 @@ impl Tokens {
     /// # Errors
     /// [`TokenError`]
     pub fn add(&mut self, name: &str, role: Role, path: PathBuf) -> Result<(), TokenError> {
+        self.add_for(name, role, Only::default(), path)
+    }
+
+    /// Reads a token of whoever may report for some nodes only.
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub fn add_for(&mut self, name: &str, role: Role, only: Only, path: PathBuf) -> Result<(), TokenError> {
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) => return Err(TokenError::Read { name: name.to_owned(), path, error }),
@@ -111,7 +131,7 @@ impl Tokens {
         if token.len() < 16 {
             return Err(TokenError::Short { name: name.to_owned(), path, length: token.len() });
         }
-        self.known.push((hash(token), Access { actor: name.to_owned(), role }));
+        self.known.push((hash(token), Access { actor: name.to_owned(), role, only }));
         Ok(())
     }
 
@@ -141,7 +161,7 @@ impl FromRequestParts<Context> for Access {
             from_here(parts)?;
             let named = parts.headers.get(ACTOR).and_then(|name| name.to_str().ok());
             let actor: String = named.unwrap_or("somebody").chars().take(64).collect();
-            return Ok(Self { actor, role: Role::Admin });
+            return Ok(Self { actor, role: Role::Admin, only: Only::default() });
         }
         let shown = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = shown
@@ -199,6 +219,31 @@ fn foreign(name: &str) -> Failed {
 }
 
 impl Access {
+    /// Refuses a report that is not of a node that the token is for. `known` is the stamp that the node was of until now.
+    pub(super) fn reports_for(&self, report: &NodeReport, known: Option<&StampName>) -> Result<(), Failed> {
+        let refused = |what: String| {
+            let actor = &self.actor;
+            Err(Failed::new(
+                StatusCode::FORBIDDEN,
+                "token-node",
+                format!("the token of {actor} is for {what}"),
+            ))
+        };
+        if let Some(node) = self.only.node.as_ref().filter(|node| *node != report.name()) {
+            return refused(format!("node {node}, and the report is of node {}", report.name()));
+        }
+        let Some(stamp) = &self.only.stamp else { return Ok(()) };
+        if report.stamp != *stamp {
+            return refused(format!("nodes of stamp {stamp}, and the report is of stamp {}", report.stamp));
+        }
+        match known.filter(|known| *known != stamp) {
+            Some(known) => {
+                refused(format!("nodes of stamp {stamp}, and node {} is of stamp {known}", report.name()))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Refuses who may not do what `needed` may.
     pub(super) fn needs(&self, needed: Role) -> Result<(), Failed> {
         if self.role.may(needed) {

@@ -8,9 +8,10 @@ use serde::Deserialize;
 use super::Context;
 use super::answer::{Body, Changed, Failed, Named, Query};
 use super::auth::{Access, Role};
-use crate::command::{Command, Occasion, RegistrySpec, Verb, Wish, decide};
+use crate::command::{Command, Occasion, RegistrySpec, RestartVerb, Verb, Wish, decide};
 use crate::control::ControlError;
 use crate::migration::Terms;
+use crate::restart::RestartTerms;
 use crate::view;
 
 /// What every change takes.
@@ -27,7 +28,7 @@ pub(super) struct Manner {
     if_epoch: Option<Epoch>,
 }
 
-async fn change(
+pub(super) async fn change(
     context: &Context,
     access: &Access,
     needed: Role,
@@ -42,6 +43,9 @@ async fn change(
         let decision = decide(&state, &command, &occasion).map_err(ControlError::from)?;
         let steps = match &command {
             Command::Move { registry, to, .. } => view::steps(&state, registry, to),
+            Command::Restart { stamp, terms } if !decision.is_nothing() => {
+                view::restart_steps(&state, stamp, terms)
+            }
             _ => Vec::new(),
         };
         return Ok(Json(Changed {
@@ -81,6 +85,57 @@ pub(super) async fn put_stamp(
     change(&context, &access, Role::Admin, manner, Command::PutStamp { name, accounts, state }).await
 }
 
+/// How a stamp is to be restarted; what is absent is as usual.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RestartBody {
+    max_unavailable: Option<u32>,
+    deadline_seconds: Option<u32>,
+    back_seconds: Option<u32>,
+    settle_seconds: Option<u32>,
+}
+
+pub(super) async fn restart_stamp(
+    State(context): State<Context>,
+    access: Access,
+    Named(stamp): Named<StampName>,
+    Query(manner): Query<Manner>,
+    Body(body): Body<RestartBody>,
+) -> Result<Json<Changed>, Failed> {
+    let usual = RestartTerms::default();
+    let terms = RestartTerms {
+        max_unavailable: body.max_unavailable.unwrap_or(usual.max_unavailable),
+        deadline_seconds: body.deadline_seconds.unwrap_or(usual.deadline_seconds),
+        back_seconds: body.back_seconds.unwrap_or(usual.back_seconds),
+        settle_seconds: body.settle_seconds.unwrap_or(usual.settle_seconds),
+    };
+    change(&context, &access, Role::Operator, manner, Command::Restart { stamp, terms }).await
+}
+
+/// What can be asked of a restart.
+pub(super) const RESTART_VERBS: [&str; 3] = ["pause", "resume", "abort"];
+
+pub(super) async fn steer_restart(
+    State(context): State<Context>,
+    access: Access,
+    Named((stamp, verb)): Named<(StampName, String)>,
+    Query(manner): Query<Manner>,
+) -> Result<Json<Changed>, Failed> {
+    let verb = match verb.as_str() {
+        "pause" => RestartVerb::Pause,
+        "resume" => RestartVerb::Resume,
+        "abort" => RestartVerb::Abort,
+        other => {
+            let verbs = RESTART_VERBS.join(", ");
+            return Err(Failed::not_found(
+                "verb",
+                format!("{other:?} is nothing that a restart does; {verbs} are"),
+            ));
+        }
+    };
+    change(&context, &access, Role::Operator, manner, Command::SteerRestart { stamp, verb }).await
+}
+
 pub(super) async fn put_registry(
     State(context): State<Context>,
     access: Access,
@@ -116,7 +171,7 @@ pub(super) struct MoveBody {
 /// version.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct TermsBody {
+pub(super) struct TermsBody {
     prepare_seconds: Option<u64>,
     quiet_seconds: Option<u64>,
     drain_seconds: Option<u64>,
@@ -166,6 +221,9 @@ pub(super) async fn purge(
     change(&context, &access, Role::Operator, manner, command).await
 }
 
+/// What can be asked of a move.
+pub(super) const VERBS: [&str; 5] = ["pause", "resume", "abort", "rollback", "finish"];
+
 pub(super) async fn steer(
     State(context): State<Context>,
     access: Access,
@@ -181,9 +239,7 @@ pub(super) async fn steer(
         other => {
             return Err(Failed::not_found(
                 "verb",
-                format!(
-                    "{other:?} is nothing that a migration does; pause, resume, abort, rollback and finish are"
-                ),
+                format!("{other:?} is nothing that a migration does; {} are", VERBS.join(", ")),
             ));
         }
     };

@@ -29,17 +29,18 @@ pub(super) async fn report(
             format!("the report of node {} came under the name {name}", report.node.name),
         ));
     }
-    let revision = {
+    let point = {
         let state = context.control.state();
+        access.reports_for(&report, state.node(&name).map(|record| &record.value.stamp))?;
         let occasion = Occasion { actor: String::new(), reason: String::new(), now: (context.clock)() };
         let command = Command::Reported(Box::new(report.clone()));
         decide(&state, &command, &occasion).map_err(|refusal| Failed::from(ControlError::from(refusal)))?;
-        state.revision()
+        state.point()
     };
     let bins = take_bins(&context, &report).await;
     context.fleet.hear(NodeReport { bins: Vec::new(), ..report }, Instant::now());
     let again_ms = u64::try_from(REPORT_EVERY.as_millis()).unwrap_or(u64::MAX);
-    Ok(Json(ReportAnswer { revision, again_ms, bins }))
+    Ok(Json(ReportAnswer { history: point.history, revision: point.revision, again_ms, bins }))
 }
 
 /// Keeps what the node used; gives the last bin that is here. A file that fails costs nothing but that: the node tells it

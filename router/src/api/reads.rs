@@ -14,7 +14,7 @@ use super::auth::{Access, Role};
 use crate::audit::{Excerpt, of_day};
 use crate::leader::Standing;
 use crate::migration::UnixMillis;
-use crate::view::{self, MigrationView, NodeView, RegistryView, StampView};
+use crate::view::{self, MigrationView, NodeView, RegistryView, RestartView, StampView};
 
 pub(super) async fn livez() -> Json<Value> {
     Json(json!({"live": true}))
@@ -35,6 +35,7 @@ pub(super) async fn status(State(context): State<Context>, access: Access) -> Re
     Ok(Json(json!({
         "region": state.region(),
         "version": env!("CARGO_PKG_VERSION"),
+        "history": state.history(),
         "revision": state.revision(),
         "leads": leads,
         "leader": leader,
@@ -101,6 +102,19 @@ pub(super) async fn stamp(
     found.map(Json).ok_or_else(|| Failed::not_found("stamp", format!("there is no stamp {name}")))
 }
 
+pub(super) async fn restart(
+    State(context): State<Context>,
+    access: Access,
+    Named(name): Named<StampName>,
+) -> Result<Json<RestartView>, Failed> {
+    access.needs(Role::Viewer)?;
+    let state = context.control.state();
+    let of = state.restart(&name);
+    let of = of.ok_or_else(|| Failed::not_found("restart", format!("stamp {name} was not restarted")))?;
+    let (now, wall) = (Instant::now(), (context.clock)());
+    Ok(Json(view::restart(&state, &context.fleet, &of.value, now, wall)))
+}
+
 pub(super) async fn registries(
     State(context): State<Context>,
     access: Access,
@@ -156,7 +170,7 @@ pub(super) async fn nodes(
     access.needs(Role::Viewer)?;
     let now = Instant::now();
     let state = context.control.state();
-    Ok(Json(state.nodes().map(|record| view::node(&record.value, &context.fleet, now)).collect()))
+    Ok(Json(state.nodes().map(|record| view::node(&state, &record.value, &context.fleet, now)).collect()))
 }
 
 pub(super) async fn node(
@@ -168,5 +182,5 @@ pub(super) async fn node(
     let state = context.control.state();
     let record = state.node(&name);
     let record = record.ok_or_else(|| Failed::not_found("node", format!("there is no node {name}")))?;
-    Ok(Json(view::node(&record.value, &context.fleet, Instant::now())))
+    Ok(Json(view::node(&state, &record.value, &context.fleet, Instant::now())))
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use dataproxy_router_api::Revision;
+use dataproxy_router_api::{History, Point, Revision};
 use futures_util::stream::{self, StreamExt};
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -29,18 +29,22 @@ const ALIVE: Duration = Duration::from_secs(5);
 pub(super) struct After {
     /// The revision that is at hand; everything is told if absent.
     after: Option<Revision>,
+    /// The history that it is of; the first if absent.
+    #[serde(default)]
+    history: History,
 }
 
 pub(super) async fn watch(
     State(context): State<Context>,
     access: Access,
-    Query(After { after }): Query<After>,
+    Query(After { after, history }): Query<After>,
 ) -> Result<Response, Failed> {
     if access.needs(Role::Node).is_err() {
         access.needs(Role::Viewer)?;
     }
     let news = context.control.publisher().news();
-    let reader = Reader { control: context.control, news, seen: after };
+    let seen = after.map(|revision| Point { history, revision });
+    let reader = Reader { control: context.control, news, seen };
     let events = stream::unfold(reader, |mut reader| async {
         let events = reader.next().await?;
         Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), reader))
@@ -54,7 +58,7 @@ pub(super) async fn watch(
 struct Reader {
     control: std::sync::Arc<Control>,
     news: watch::Receiver<Revision>,
-    seen: Option<Revision>,
+    seen: Option<Point>,
 }
 
 impl Reader {
@@ -64,15 +68,14 @@ impl Reader {
         let next = self.seen.map_or(Next::Whole, |seen| self.control.publisher().after(seen));
         match next {
             Next::Changes(changes, revision) => {
-                self.seen = Some(revision);
+                self.seen = self.seen.map(|seen| Point { revision, ..seen });
                 Some(changes)
             }
             Next::Whole => {
                 let control = &self.control;
                 let whole = control.publisher().whole(|| control.state().snapshot());
-                let (revision, text) =
-                    whole.inspect_err(|error| tracing::error!(%error, "no snapshot")).ok()?;
-                self.seen = Some(revision);
+                let (point, text) = whole.inspect_err(|error| tracing::error!(%error, "no snapshot")).ok()?;
+                self.seen = Some(point);
                 Some(vec![text])
             }
             Next::Nothing => match timeout(ALIVE, self.news.changed()).await {

@@ -4,8 +4,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use dataproxy_router_api::{
-    Change, Incarnation, Node, NodeReport, Reach, RegistryReport, Revision, Role as Duty, ServingState,
-    Snapshot,
+    Change, History, Incarnation, Node, NodeReport, Reach, RegistryReport, Revision, Role as Duty,
+    ServingState, Snapshot,
 };
 use futures_util::StreamExt;
 use http_body_util::BodyExt;
@@ -13,6 +13,10 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::*;
+
+mod openapi;
+mod plans;
+mod schema;
 use crate::leader::{Candidate, Standing, Term};
 use crate::reconcile::reconcile;
 use crate::store::memory::MemoryStore;
@@ -28,6 +32,8 @@ fn clock() -> UnixMillis {
 struct Api {
     context: Context,
     token: Option<String>,
+    /// The API's own.
+    description: Value,
     _candidate: Candidate,
 }
 
@@ -39,16 +45,25 @@ impl Api {
         let fleet = Arc::<Fleet>::default();
         let candidate = Candidate::stand(Arc::clone(control.store()), "one".into(), Term::default());
         let mut lead = candidate.standing();
-        tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), lead.clone(), clock));
+        tokio::spawn(reconcile(
+            Arc::clone(&control),
+            Arc::clone(&fleet),
+            Arc::new(crate::reconcile::Unmeasured),
+            lead.clone(),
+            clock,
+        ));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
         let minutes = Arc::new(crate::minutes::Minutes::in_memory().unwrap());
         let signals = Signals { minutes, terms: crate::signals::SignalTerms::default() };
-        let context = Context { control, fleet, signals, tokens, lead, clock, store: "memory".into() };
-        Self { context, token: None, _candidate: candidate }
+        let guard = Arc::new(crate::reconcile::Unmeasured);
+        let context = Context { control, fleet, signals, tokens, lead, guard, clock, store: "memory".into() };
+        let description = openapi::document(&context).await;
+        Self { context, token: None, description, _candidate: candidate }
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let described = method.clone();
         let mut request = Request::builder().method(method).uri(path).header("dataproxy-actor", "ada");
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
@@ -63,7 +78,10 @@ impl Api {
         let response = router(self.context.clone()).oneshot(request.body(body).unwrap()).await.unwrap();
         let status = response.status();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        let answer = (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null));
+        // Whatever a test asks for: the answer is what the API's description says.
+        openapi::is_described(&self.description, &described, path, &answer);
+        answer
     }
 
     async fn done(&self, method: Method, path: &str, body: Value) -> Value {
@@ -138,6 +156,7 @@ fn report(
         incarnation: Incarnation(7),
         version: "0.1.0".into(),
         sequence,
+        history: History::default(),
         revision,
         in_flight: 0,
         registries,
@@ -263,6 +282,80 @@ async fn a_registry_is_moved_step_by_step_as_its_nodes_report() {
         audit["lines"].as_array().unwrap().iter().map(|line| line["done"].as_str().unwrap()).collect();
     assert!(done.contains(&"switched registry contoso to b, epoch 2"), "{done:?}");
     assert_eq!(audit["broken"], json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_works_from_another_history_acknowledges_nothing() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let tell = async |history: u64, sequence: u64| {
+        let mut said = report("a", 1, sequence, Revision(1_000), Vec::new());
+        said.history = History(history);
+        api.done(Method::POST, "/v1/nodes/a-1/report", serde_json::to_value(said).unwrap()).await
+    };
+    let answer = tell(9, 1).await;
+    assert_eq!(answer.get("history"), None, "the store was never restored");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(api.get("/v1/nodes/a-1").await["serves_revision"], 0);
+    tell(0, 2).await;
+    assert_eq!(api.get("/v1/nodes/a-1").await["serves_revision"], 1_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stamp_is_restarted_node_by_node_as_its_nodes_report() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let tell = async |name: &str, process: u64, sequence: u64, state: dataproxy_router_api::NodeState| {
+        let number = name.as_bytes()[2] - b'0';
+        let mut said = report("a", number, sequence, api.context.control.state().revision(), Vec::new());
+        (said.node.name, said.node.state) = (name.parse().unwrap(), state);
+        said.incarnation = Incarnation(process);
+        let path = format!("/v1/nodes/{name}/report");
+        api.done(Method::POST, &path, serde_json::to_value(said).unwrap()).await;
+    };
+    use dataproxy_router_api::NodeState::{Draining, Ready};
+    let mut sequence = 1;
+    let names = ["a-1", "a-2"];
+    for name in names {
+        tell(name, 1, sequence, Ready).await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let path = "/v1/stamps/a/restart";
+    let tried = api.done(Method::POST, &format!("{path}?dry_run=true"), json!({"max_unavailable": 1})).await;
+    assert!(tried["steps"][0].as_str().unwrap().starts_with("a-1: drains within 1800 s"), "{tried}");
+    assert_eq!(api.send(Method::GET, path, None).await.0, StatusCode::NOT_FOUND);
+    api.done(Method::POST, path, json!({"settle_seconds": 4})).await;
+    let (mut processes, mut drained) = ([1, 1], Vec::new());
+    for _ in 0..200 {
+        sequence += 1;
+        let mut out = 0;
+        for (name, process) in names.iter().zip(&mut processes) {
+            let known = api.get(&format!("/v1/nodes/{name}")).await;
+            out += usize::from(known["in_rotation"] == false);
+            // A node does as it is asked, and its supervisor starts it again.
+            let asked = known["node"]["intent"]["do"] == "drain" && known["incarnation"] == *process;
+            match (asked, &known["node"]["state"]) {
+                (true, state) if *state == "draining" => {
+                    drained.push(*name);
+                    *process += 1;
+                    tell(name, *process, sequence, Ready).await;
+                }
+                (true, _) => tell(name, *process, sequence, Draining).await,
+                (false, _) => tell(name, *process, sequence, Ready).await,
+            }
+        }
+        assert!(out <= 1, "{out} nodes are out");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if api.get(path).await["state"] == "done" {
+            break;
+        }
+    }
+    let shown = api.get(path).await;
+    assert_eq!((&shown["state"], drained), (&json!("done"), names.to_vec()), "{shown}");
+    let again = api.send(Method::POST, &format!("{path}/resume"), None).await;
+    api.refused(&again, StatusCode::CONFLICT, "restart-state", "begin another");
+    let flown = api.send(Method::POST, &format!("{path}/fly"), None).await;
+    api.refused(&flown, StatusCode::NOT_FOUND, "verb", "pause, resume, abort are");
 }
 
 #[tokio::test(start_paused = true)]
@@ -468,4 +561,58 @@ async fn each_role_reaches_what_is_its_own() {
         (&audit["lines"][0]["actor"], &audit["lines"][0]["reason"]),
         (&json!("admin"), &json!("room"))
     );
+}
+
+#[tokio::test]
+async fn a_nodes_token_reports_for_its_own_stamp_and_name_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tokens = Tokens::default();
+    let only = |stamp: Option<&str>, node: Option<&str>| Only {
+        stamp: stamp.map(|name| name.parse().unwrap()),
+        node: node.map(|name| name.parse().unwrap()),
+    };
+    for (name, role, only) in [
+        ("admin", Role::Admin, Only::default()),
+        ("any", Role::Node, Only::default()),
+        ("of-a", Role::Node, only(Some("a"), None)),
+        ("of-a-1", Role::Node, only(Some("a"), Some("a-1"))),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{name}-0123456789abcdef")).unwrap();
+        tokens.add_for(name, role, only, path).unwrap();
+    }
+    let mut api = Api::new(tokens).await;
+    api.token = Some("admin-0123456789abcdef".into());
+    api.set_up().await;
+    let tell = async |api: &Api, node: &str, stamp: &str, port: u8| {
+        let mut said = report(stamp, port, 1, Revision(0), Vec::new());
+        said.node.name = node.parse().unwrap();
+        let path = format!("/v1/nodes/{node}/report");
+        api.send(Method::POST, &path, Some(serde_json::to_value(said).unwrap())).await
+    };
+    api.token = Some("any-0123456789abcdef".into());
+    assert_eq!(tell(&api, "b-1", "b", 2).await.0, StatusCode::OK);
+    assert!(
+        api.context
+            .control
+            .wait_for(tokio::time::Instant::now() + Duration::from_secs(10), |state| state.nodes().count()
+                == 1)
+            .await
+    );
+    for (token, node, stamp, words) in [
+        ("of-a", "a-1", "a", None),
+        ("of-a", "a-2", "a", None),
+        ("of-a", "b-9", "b", Some("is for nodes of stamp a, and the report is of stamp b")),
+        ("of-a", "b-1", "a", Some("is for nodes of stamp a, and node b-1 is of stamp b")),
+        ("of-a-1", "a-1", "a", None),
+        ("of-a-1", "a-2", "a", Some("is for node a-1, and the report is of node a-2")),
+    ] {
+        api.token = Some(format!("{token}-0123456789abcdef"));
+        let port = 3 + node.as_bytes()[2] - b'0';
+        let answer = tell(&api, node, stamp, port).await;
+        match words {
+            None => assert_eq!(answer.0, StatusCode::OK, "{token} {node}: {}", answer.1),
+            Some(words) => api.refused(&answer, StatusCode::FORBIDDEN, "token-node", words),
+        }
+    }
 }

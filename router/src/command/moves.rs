@@ -2,9 +2,9 @@
 
 use dataproxy_router_api::{Binding, Epoch, Phase, RegistryName, StampName};
 
-use super::{Decision, Occasion, Refusal, Verb, fenced, registries, stamps};
+use super::{Decision, Occasion, Refusal, Verb, fenced, registries, rules, stamps};
 use crate::migration::{Migration, MigrationState, Progress, Terms, UnixMillis};
-use crate::record::{Record, registry_key};
+use crate::record::{FREEZE, Record, pin_key, registry_key};
 use crate::state::State;
 
 pub(super) fn begin(
@@ -34,7 +34,16 @@ pub(super) fn begin(
     if binding.home_stamp == *to {
         return Ok(Decision::nothing(format!("registry {registry} is bound to {to} already")));
     }
+    rules::may_move(state, registry, occasion.now)?;
     let rests_on = stamps::takes_registries(state, to)?;
+    if state.restart(to).is_some_and(|restart| restart.value.is_under_way()) {
+        return Err(Refusal::conflict(
+            "restarting",
+            format!(
+                "stamp {to} is being restarted, and its nodes come and go; wait for its end (stampctl stamp restart {to} --watch), or abort it"
+            ),
+        ));
+    }
     let number = state.last_move_of(registry).map_or(0, |last| last.value.number()) + 1;
     let mut migration = Migration {
         id: format!("{registry}.{number}"),
@@ -59,6 +68,8 @@ pub(super) fn begin(
         Binding { source: None, ..registries::rebound(binding, Phase::Preparing, Some(to.clone())) };
     let done = format!("moves registry {registry} from {} to {to}", migration.from);
     let decision = Decision::put(Record::Binding(binding), done).resting_on(rests_on).about(&migration.id);
+    // A freeze or a pin that comes at the same time is not missed.
+    let decision = decision.resting_on(FREEZE.to_owned()).resting_on(pin_key(registry));
     Ok(with(decision, migration))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dataproxy_router_api::{Binding, Phase};
 
-use super::Decision;
+use super::{Decision, plans};
 use crate::migration::{MigrationState, UnixMillis};
 use crate::record::{Record, migration_key};
 use crate::state::State;
@@ -13,8 +13,10 @@ use crate::state::State;
 const LATE: Duration = Duration::from_secs(24 * 3600);
 /// How long a node may be away and still be told what to forget.
 const PURGES: Duration = Duration::from_secs(24 * 3600);
-/// How long a move that has ended can be looked up. A registry's last one stays.
+/// How long a move or restart that has ended can be looked up. A registry's last move stays.
 const MIGRATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long a plan that has ended can be looked up. The newest stays, so that no id is used twice.
+const PLANS: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Records of one sweep, well below what a commit takes; the next one goes on.
 const AT_ONCE: usize = 32;
 
@@ -44,7 +46,13 @@ pub(super) fn sweep(state: &State, now: UnixMillis) -> Decision {
             state.last_move_of(&migration.registry).is_some_and(|last| last.value.id != migration.id)
         })
         .map(|migration| migration_key(&migration.id));
-    let deletes: Vec<String> = purges.chain(moves).take(AT_ONCE).collect();
+    let restarts = state
+        .restarts()
+        .map(|restart| &restart.value)
+        .filter(|restart| restart.ended.is_some_and(|ended| old(ended, MIGRATIONS)))
+        .map(|restart| Record::Restart(restart.clone()).key());
+    let plans = plans::old(state, |ended| old(ended, PLANS));
+    let deletes: Vec<String> = purges.chain(moves).chain(restarts).chain(plans).take(AT_ONCE).collect();
     let done = format!("let go of {} sources and {} old records", puts.len(), deletes.len());
     Decision { puts, deletes, done, ..Decision::default() }
 }

@@ -14,11 +14,16 @@ use crate::state::Written;
 pub(super) struct World {
     pub(super) state: State,
     pub(super) now: UnixMillis,
+    pub(super) actor: String,
 }
 
 impl World {
     pub(super) fn new() -> Self {
-        let mut world = Self { state: State::new("local".parse().unwrap()), now: UnixMillis(1_000_000) };
+        let mut world = Self {
+            state: State::new("local".parse().unwrap()),
+            now: UnixMillis(1_000_000),
+            actor: "ada".into(),
+        };
         for (stamp, account) in [("a", "a1"), ("b", "b1")] {
             world.done(Command::PutStamp {
                 name: stamp.parse().unwrap(),
@@ -31,8 +36,8 @@ impl World {
         world
     }
 
-    fn decide(&self, command: &Command) -> Result<Decision, Refusal> {
-        let occasion = Occasion { actor: "ada".into(), reason: "because".into(), now: self.now };
+    pub(super) fn decide(&self, command: &Command) -> Result<Decision, Refusal> {
+        let occasion = Occasion { actor: self.actor.clone(), reason: "because".into(), now: self.now };
         decide(&self.state, command, &occasion)
     }
 
@@ -52,7 +57,7 @@ impl World {
     }
 
     #[track_caller]
-    fn refused(&self, command: Command, rule: &str, words: &str) {
+    pub(super) fn refused(&self, command: Command, rule: &str, words: &str) {
         let refusal = self.decide(&command).expect_err("refused");
         assert_eq!(refusal.rule, rule, "{refusal}");
         assert!(refusal.message.contains(words), "{refusal}");
@@ -71,8 +76,9 @@ impl World {
     }
 }
 
-fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
-    let number = u16::try_from(node.bytes().map(u64::from).sum::<u64>()).unwrap();
+pub(super) fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
+    // Each name has ports of its own.
+    let number = node.bytes().fold(0, |number, byte| (number * 31 + u16::from(byte)) % 2003);
     let at = |port| std::net::SocketAddr::from(([127, 0, 1, 1], port + number));
     NodeReport {
         region: "local".parse().unwrap(),
@@ -81,6 +87,7 @@ fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
         incarnation: Incarnation(process),
         version: "0.1.0".into(),
         sequence: 1,
+        history: dataproxy_router_api::History::default(),
         revision: Revision(1),
         in_flight: 0,
         registries: Vec::new(),
@@ -89,7 +96,7 @@ fn report(node: &str, stamp: &str, process: u64) -> NodeReport {
     }
 }
 
-fn registry(name: &str, home: &str) -> Command {
+pub(super) fn registry(name: &str, home: &str) -> Command {
     Command::PutRegistry {
         registry: name.parse().unwrap(),
         spec: RegistrySpec {

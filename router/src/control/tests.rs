@@ -75,7 +75,7 @@ async fn two_routers_over_one_store_see_and_publish_the_same() {
     one.followed(done.revision).await.unwrap();
     assert_eq!(one.state().snapshot(), other.state().snapshot());
     assert!(begun <= done.revision);
-    let told = one.publisher().after(Revision(0));
+    let told = one.publisher().after(dataproxy_router_api::Point::default());
     assert!(
         matches!(&told, Next::Changes(changes, at) if changes.len() == 4 && *at == done.revision),
         "{told:?}"
@@ -146,7 +146,7 @@ async fn a_router_that_missed_changes_reads_everything_anew_and_says_so_to_its_n
     let one = router(store.another()).await;
     set_up(&one).await;
     let late = Control::open(store.another(), "local".parse().unwrap()).await.unwrap();
-    let seen = late.state().revision();
+    let seen = late.state().point();
     let done = one.execute(&moving("contoso"), &because("it is hot"), None).await.unwrap();
     store.compact();
     let following = Arc::clone(&late);

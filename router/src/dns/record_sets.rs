@@ -1,14 +1,15 @@
 //! The zone as a list, for a cloud's DNS that is to answer instead: written to a file that an updater such as
 //! ExternalDNS or a script reads.
 //!
-//! Each set has the epoch of its binding, and the list the revision of its snapshot. Neither ever goes back:
-//! a router that is behind, or was restored from an old state, refuses to write.
+//! Each set has the epoch of its binding, and the list the revision of its snapshot. Neither ever goes back within a
+//! history of the store: a router that is behind, or whose store was put back by other means than `router restore`,
+//! refuses to write.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use dataproxy_router_api::{Epoch, RegistryName, Revision, Snapshot};
+use dataproxy_router_api::{Epoch, History, Point, RegistryName, Revision, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use super::pool::{Endpoint, Pool};
@@ -37,6 +38,9 @@ pub struct RecordSet {
 pub struct RecordSets {
     /// The zone, without the final dot.
     pub zone: String,
+    /// The history that the revision is of.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    pub history: History,
     /// The snapshot's revision.
     pub revision: Revision,
     /// The sets. A name that is absent is to be deleted, after all others are written.
@@ -109,7 +113,7 @@ impl RecordSets {
             }
         }
         sets.sort_by(|one, other| (&one.name, &one.kind).cmp(&(&other.name, &other.kind)));
-        Self { zone: dotless(&zone.name), revision: snapshot.revision, sets }
+        Self { zone: dotless(&zone.name), history: snapshot.history, revision: snapshot.revision, sets }
     }
 
     /// Puts the list in the place of the file at `path`, whole or not at all, unless that is newer. Whether
@@ -146,8 +150,12 @@ impl RecordSets {
     fn is_no_older_than(&self, found: &Self, path: &Path) -> Result<(), RecordSetsError> {
         let older =
             |what: String, ours: String| Err(RecordSetsError::Older { path: path.to_owned(), what, ours });
-        if found.revision > self.revision {
-            return older(format!("revision {}", found.revision), self.revision.to_string());
+        if found.point() > self.point() {
+            return older(format!("revision {}", found.point()), self.point().to_string());
+        }
+        // What was restored from a backup has the epochs of that.
+        if found.history < self.history {
+            return Ok(());
         }
         let ours = self.epochs();
         for (registry, epoch) in found.epochs() {
@@ -156,6 +164,10 @@ impl RecordSets {
             }
         }
         Ok(())
+    }
+
+    fn point(&self) -> Point {
+        Point { history: self.history, revision: self.revision }
     }
 
     fn epochs(&self) -> BTreeMap<&RegistryName, Epoch> {

@@ -24,7 +24,7 @@ pub(super) struct Options {
     #[arg(long, global = true, env = "STAMPCTL_TOKEN_FILE", value_name = "FILE")]
     pub(super) token_file: Option<PathBuf>,
     /// File with the certificates of the authorities to believe, in PEM, instead of the system's.
-    #[arg(long, global = true, env = "STAMPCTL_CA_FILE", value_name = "FILE")]
+    #[arg(long = "ca", alias = "ca-file", global = true, env = "STAMPCTL_CA_FILE", value_name = "FILE")]
     pub(super) ca_file: Option<PathBuf>,
     /// How to show things.
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
@@ -78,6 +78,26 @@ pub(super) enum Verb {
     /// Moves of registries.
     #[command(subcommand)]
     Migration(Migration),
+    /// Plans: moves in phases, reviewed before they are carried out.
+    #[command(subcommand)]
+    Plan(Plan),
+    /// Carry out a plan that is approved.
+    Apply {
+        /// Its id.
+        id: String,
+        /// Its hash, as you have read it; asked of the router if absent.
+        #[arg(long)]
+        hash: Option<String>,
+        /// Pause after this phase, counted from 1.
+        #[arg(long, value_name = "PHASE")]
+        until_phase: Option<usize>,
+    },
+    /// Let no move begin, or let them begin again.
+    #[command(subcommand)]
+    Freeze(Freeze),
+    /// The rules of planning and of carrying out.
+    #[command(subcommand)]
+    Policy(Policy),
     /// Show who changed what on a day, and why.
     Audit {
         /// Any time of the day, in milliseconds since 1970 (UTC); today if absent.
@@ -120,6 +140,41 @@ pub(super) enum Stamp {
         to: StampName,
         #[command(flatten)]
         terms: Terms,
+    },
+    /// Restart its nodes in turn, under its traffic: each drains and ends, and its supervisor starts it again. With
+    /// `--watch` alone where one runs already: show how that goes on.
+    Restart {
+        /// Its name.
+        name: StampName,
+        /// Nodes that may be out of rotation at a time, for whatever reason [default: 1].
+        #[arg(long, value_name = "NODES")]
+        max_unavailable: Option<u32>,
+        /// How long a node's running pulls may take before they are cut [default: 30m].
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        deadline: Option<Duration>,
+        /// How long a node may take to serve again, from its end on, before the restart pauses [default: 5m].
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        back: Option<Duration>,
+        /// How long a node serves again before the next one drains; no less than the TTL of DNS [default: 10s].
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        settle: Option<Duration>,
+        /// Show how it goes on, to its end.
+        #[arg(long)]
+        watch: bool,
+        /// Pause the one that runs: no further node is asked to drain.
+        #[arg(long, group = "steer", conflicts_with = "watch")]
+        pause: bool,
+        /// Let one that is paused go on; a node that was late has its whole time again.
+        #[arg(long, group = "steer")]
+        resume: bool,
+        /// Give the one that runs up. A node that drains comes back; no other is asked.
+        #[arg(long, group = "steer", conflicts_with = "watch")]
+        abort: bool,
+    },
+    /// Show its last restart: what had its turn, what is awaited, what came about.
+    ShowRestart {
+        /// Its name.
+        name: StampName,
     },
     /// End an empty stamp for good.
     Retire {
@@ -211,6 +266,16 @@ pub(super) enum Registry {
         #[arg(long)]
         watch: bool,
     },
+    /// Let one stay where it is: no move and no plan takes it.
+    Pin {
+        /// Its name.
+        name: RegistryName,
+    },
+    /// Let it be moved again.
+    Unpin {
+        /// Its name.
+        name: RegistryName,
+    },
     /// Have every node forget a registry, a repository or a digest within a second, so that storage is read anew.
     Purge {
         /// Its name.
@@ -263,6 +328,107 @@ pub(super) enum Migration {
     Finish {
         /// Its id.
         id: String,
+    },
+}
+
+/// Plans.
+#[derive(Debug, Subcommand)]
+pub(super) enum Plan {
+    /// List them, the newest first.
+    Ls,
+    /// Show one: what it moves, what it predicts, where it is, what it waits for.
+    Show {
+        /// Its id.
+        id: String,
+    },
+    /// Hand in a plan that was written to a file, for review.
+    Submit {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Agree to one as it is.
+    Approve {
+        /// Its id.
+        id: String,
+        /// Its hash, as you have read it; asked of the router if absent.
+        #[arg(long)]
+        hash: Option<String>,
+    },
+    /// Be against one.
+    Reject {
+        /// Its id.
+        id: String,
+    },
+    /// Show how one goes on, to its end.
+    Watch {
+        /// Its id.
+        id: String,
+    },
+    /// Let it take no step until it is resumed.
+    Pause {
+        /// Its id.
+        id: String,
+    },
+    /// Let it go on.
+    Resume {
+        /// Its id.
+        id: String,
+        /// Pause after this phase, counted from 1.
+        #[arg(long, value_name = "PHASE")]
+        until_phase: Option<usize>,
+    },
+    /// Let the phase that is watched pass now.
+    Promote {
+        /// Its id.
+        id: String,
+    },
+    /// Watch the phase for longer.
+    Extend {
+        /// Its id.
+        id: String,
+        /// By how much.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        by: Duration,
+    },
+    /// Stop it. What was switched stays where it is.
+    Abort {
+        /// Its id.
+        id: String,
+    },
+    /// Take back what it moved.
+    Rollback {
+        /// Its id.
+        id: String,
+        /// The first phase to be taken back, counted from 1; all if absent.
+        #[arg(long, value_name = "PHASE")]
+        from_phase: Option<usize>,
+    },
+}
+
+/// The freeze.
+#[derive(Debug, Subcommand)]
+pub(super) enum Freeze {
+    /// Show it.
+    Show,
+    /// Let no move begin. It needs a reason.
+    On {
+        /// For how long; until it is lifted, if absent.
+        #[arg(long = "for", value_name = "TIME", value_parser = time)]
+        lasts: Option<Duration>,
+    },
+    /// Let moves begin again.
+    Off,
+}
+
+/// The rules.
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Show them, all settings with their values.
+    Show,
+    /// Set them from a JSON file; what it does not say is as usual.
+    Set {
+        /// The file.
+        file: PathBuf,
     },
 }
 

@@ -145,12 +145,31 @@ pub(super) fn migration(value: &Value) -> String {
     }
     out.push_str(&table.text());
     out.push('\n');
-    for entry in each(&value["story"]) {
+    out.push_str(&story(value));
+    out
+}
+
+pub(super) fn restart(value: &Value) -> String {
+    let [stamp, number, state, next] = cells(value, ["stamp", "number", "state", "next"]);
+    let mut out = format!("stamp {stamp}, restart {number}\n  state  {state}\n  next   {next}\n\n");
+    let mut table = Table::new(&["NODE", "TURN"]);
+    for node in each(&value["nodes"]) {
+        table.row(cells(node, ["name", "turn"]));
+    }
+    out.push_str(&table.text());
+    out.push('\n');
+    out.push_str(&story(value));
+    out
+}
+
+/// What came about, with the time since the beginning.
+fn story(value: &Value) -> String {
+    let line = |entry: &Value| {
         let since = entry["at"].as_u64().zip(value["began"].as_u64());
         let since = since.map(|(at, began)| Value::from(at.saturating_sub(began))).unwrap_or_default();
-        out.push_str(&format!("  +{:<8} {}\n", time(&since), cell(&entry["what"])));
-    }
-    out
+        format!("  +{:<8} {}\n", time(&since), cell(&entry["what"]))
+    };
+    each(&value["story"]).map(line).collect()
 }
 
 pub(super) fn audit(value: &Value) -> String {

@@ -101,3 +101,26 @@ source  a1    yes      9         draining  2          3
         "would be done: moves registry contoso from a to b\n  1. prepare\n"
     );
 }
+
+#[tokio::test]
+async fn a_restart_is_asked_for_steered_and_told_by_how_many_nodes_are_back() {
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n{\"done\":\"restarts stamp a\",\"changed\":true,\"revision\":9 }    ";
+    for (words, first, body) in [
+        (
+            "--max-unavailable 2 --deadline 30m",
+            "POST /v1/stamps/a/restart? HTTP/1.1",
+            r#"{"deadline_seconds":1800,"max_unavailable":2}"#,
+        ),
+        ("--abort", "POST /v1/stamps/a/restart/abort? HTTP/1.1", ""),
+    ] {
+        let (address, served) = once(answer).await;
+        run(&parse(&format!("stampctl --router http://{address} stamp restart a {words}"))).await.unwrap();
+        let asked = served.await.unwrap();
+        assert_eq!(asked.lines().next(), Some(first));
+        assert!(asked.ends_with(body), "{asked}");
+    }
+    Options::try_parse_from("stampctl stamp restart a --abort --resume".split(' ')).unwrap_err();
+    let shown = json!({"state": "running", "next": "node a2 drains, for 3 s now",
+        "nodes": [{"turn": "back"}, {"turn": "draining"}]});
+    assert_eq!(follow::restart_line(&shown), "running  1 of 2 back; node a2 drains, for 3 s now");
+}

@@ -21,7 +21,7 @@ use dataproxy_router::control::{Control, ControlError};
 use dataproxy_router::fleet::Fleet;
 use dataproxy_router::leader::{Candidate, Term};
 use dataproxy_router::migration::{Terms, UnixMillis};
-use dataproxy_router::reconcile::reconcile;
+use dataproxy_router::reconcile::{Unmeasured, reconcile};
 use dataproxy_router::store::Store;
 use dataproxy_router::store::memory::{Fault, MemoryStore};
 use dataproxy_router_api::{Delivery, Epoch, NodeState, Placement, PullPolicy};
@@ -73,7 +73,13 @@ impl Router {
         let following = Arc::clone(&control);
         let tasks = vec![
             tokio::spawn(async move { following.follow().await }),
-            tokio::spawn(reconcile(Arc::clone(&control), Arc::clone(&fleet), candidate.standing(), wall)),
+            tokio::spawn(reconcile(
+                Arc::clone(&control),
+                Arc::clone(&fleet),
+                Arc::new(Unmeasured),
+                candidate.standing(),
+                wall,
+            )),
         ];
         Self { store, control, fleet, tasks, _candidate: candidate }
     }

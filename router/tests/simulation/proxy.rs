@@ -42,7 +42,7 @@ impl Proxy {
     pub(crate) fn learn(&mut self, router: &Router) {
         let told = match &self.held {
             None => Next::Whole,
-            Some(held) => router.control.publisher().after(held.revision),
+            Some(held) => router.control.publisher().after(held.point()),
         };
         let next = match told {
             Next::Nothing => return,
@@ -57,7 +57,7 @@ impl Proxy {
             }
         };
         let goes_back = |held: &Snapshot| {
-            next.revision < held.revision
+            next.point() < held.point()
                 || next.bindings.iter().any(|binding| {
                     held.binding(&binding.registry).is_some_and(|known| known.epoch > binding.epoch)
                 })
@@ -111,6 +111,7 @@ impl Proxy {
             incarnation: Incarnation(self.incarnation),
             version: "0.1.0".into(),
             sequence: self.sequence,
+            history: held.history,
             revision: held.revision,
             in_flight: self.running.values().sum(),
             registries: held.bindings.iter().map(of).collect(),

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use dataproxy_router_api::{RegionName, Revision, Snapshot};
+use dataproxy_router_api::{History, Point, RegionName, Revision, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::Table;
@@ -15,6 +15,9 @@ struct Written<S> {
     /// What this node has forgotten of what it was told to: all up to this revision.
     #[serde(default)]
     purged: Revision,
+    /// The history that it is of.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    purged_history: History,
     snapshot: S,
 }
 
@@ -22,7 +25,7 @@ struct Written<S> {
 #[derive(Debug)]
 pub(crate) struct Saved {
     pub(crate) table: Table,
-    pub(crate) purged: Revision,
+    pub(crate) purged: Point,
 }
 
 /// Reads the file; `None` if there is none.
@@ -35,12 +38,13 @@ pub(crate) fn read(path: &Path, region: &RegionName) -> Result<Option<Saved>, St
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("it cannot be read: {error}")),
     };
-    let Written { purged, snapshot } =
+    let Written { purged, purged_history, snapshot } =
         serde_json::from_slice::<Written<Snapshot>>(&text).map_err(|error| error.to_string())?;
     snapshot.validate().map_err(|error| error.to_string())?;
     if snapshot.region != *region {
         return Err(format!("it is of region {}; this node is of region {region}", snapshot.region));
     }
+    let purged = Point { history: purged_history, revision: purged };
     Ok(Some(Saved { table: Table::new(snapshot), purged }))
 }
 
@@ -48,11 +52,12 @@ pub(crate) fn read(path: &Path, region: &RegionName) -> Result<Option<Saved>, St
 ///
 /// # Errors
 /// The file system's.
-pub(crate) fn write(path: &Path, snapshot: &Snapshot, purged: Revision) -> std::io::Result<()> {
+pub(crate) fn write(path: &Path, snapshot: &Snapshot, purged: Point) -> std::io::Result<()> {
     let mut next = path.as_os_str().to_owned();
     next.push(".next");
     let mut file = File::create(&next)?;
-    file.write_all(&serde_json::to_vec(&Written { purged, snapshot })?)?;
+    let Point { history: purged_history, revision: purged } = purged;
+    file.write_all(&serde_json::to_vec(&Written { purged, purged_history, snapshot })?)?;
     // Else a loss of power could leave the new name with no content.
     file.sync_all()?;
     drop(file);
@@ -70,9 +75,11 @@ mod tests {
         let local = "local".parse().expect("a region");
         assert!(read(&path, &local).expect("no file").is_none());
         let snapshot = Snapshot { revision: Revision(7), ..Snapshot::empty(local.clone()) };
-        write(&path, &snapshot, Revision(5)).expect("written");
-        let saved = read(&path, &local).expect("good").expect("a file");
-        assert_eq!((saved.table.snapshot(), saved.purged), (&snapshot, Revision(5)));
+        for purged in [Point::first(Revision(5)), Point { history: History(3), revision: Revision(5) }] {
+            write(&path, &snapshot, purged).expect("written");
+            let saved = read(&path, &local).expect("good").expect("a file");
+            assert_eq!((saved.table.snapshot(), saved.purged), (&snapshot, purged));
+        }
         let east = "east".parse().expect("a region");
         assert_eq!(
             read(&path, &east).expect_err("east"),

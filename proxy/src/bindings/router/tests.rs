@@ -1,6 +1,6 @@
 //! A scripted router, and one that is behind, lies or is away: the bindings never go backwards and are never lost.
 
-use dataproxy_router_api::{Phase, Purge};
+use dataproxy_router_api::{History, Phase, Purge};
 
 use std::time::Instant;
 
@@ -114,10 +114,10 @@ async fn a_node_starts_from_disk_while_no_router_answers_and_follows_the_first_t
     router.has(&snapshot(5, "a"));
     let follower = Follower::start(&[&router], &folder);
     follower.has(5).await;
-    follower.feed.purged().send_replace(Revision(4));
+    follower.feed.purged().send_replace(Point::first(Revision(4)));
     eventually("what is purged is saved", || {
         let saved = saved::read(&follower.feed.path, &"local".parse().unwrap()).unwrap();
-        saved.is_some_and(|saved| saved.purged == Revision(4))
+        saved.is_some_and(|saved| saved.purged == Point::first(Revision(4)))
     })
     .await;
     follower.saved().await;
@@ -126,7 +126,7 @@ async fn a_node_starts_from_disk_while_no_router_answers_and_follows_the_first_t
     let follower = Follower::start(&[&router], &folder);
     follower.feed.available().await;
     assert_eq!((follower.revision(), follower.feed.following().origin), (5, Origin::Disk));
-    assert_eq!(*follower.feed.purged().borrow(), Revision(4));
+    assert_eq!(*follower.feed.purged().borrow(), Point::first(Revision(4)));
     follower.says("cannot be reached").await;
     assert_eq!(follower.revision(), 5, "it works from what it has for as long as it takes");
     router.has(&snapshot(6, "b"));
@@ -269,11 +269,51 @@ async fn a_router_that_lives_and_is_cut_off_from_the_others_is_left_for_one_that
         cut_off.says(":\n\n");
     }
     good.changes(&snapshot(7, "b"));
-    follower.feed.routers.heard(Revision(7));
+    follower.feed.routers.heard(Point::first(Revision(7)));
     let begun = Instant::now();
     while follower.revision() != 7 {
         assert!(begun.elapsed() < Duration::from_secs(10), "still with the one that is cut off");
         tokio::time::sleep(Duration::from_millis(20)).await;
         cut_off.says(":\n\n");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_was_restored_is_taken_though_its_revisions_are_low_and_never_left_for_the_one_before() {
+    let (old, restored, folder) = (ScriptedRouter::start().await, ScriptedRouter::start().await, folder());
+    old.has(&snapshot(10, "a"));
+    let follower = Follower::impatient(&[&old], &folder);
+    follower.has(10).await;
+    follower.feed.purged().send_replace(Point::first(Revision(9)));
+    eventually("what is purged is saved", || {
+        let saved = saved::read(&follower.feed.path, &"local".parse().unwrap()).unwrap();
+        saved.is_some_and(|saved| saved.purged == Point::first(Revision(9)))
+    })
+    .await;
+    follower.saved().await;
+    // The backup was older than the last move: its epoch is lower, too.
+    let mut whole = Snapshot { history: History(7), ..snapshot(2, "b") };
+    whole.bindings[0].epoch.0 = 1;
+    restored.has(&whole);
+    let follower = Follower::impatient(&[&old, &restored], &folder);
+    follower.has(2).await;
+    // The old router goes on telling; nothing of it is taken any more.
+    old.changes(&snapshot(11, "a"));
+    let mut next = whole.clone();
+    (next.revision, next.bindings[0].epoch) = (Revision(3), dataproxy_router_api::Epoch(2));
+    restored.changes(&next);
+    follower.has(3).await;
+    assert_eq!(follower.feed.bindings().current().snapshot(), &next);
+    let told =
+        || follower.feed.following().error.is_some_and(|why| why.contains("older than 3 of history 7"));
+    let mut refused = false;
+    while !refused {
+        refused = told();
+        let router = if follower.feed.following().router == Some(restored.url()) { &restored } else { &old };
+        router.cuts();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(follower.feed.bindings().current().snapshot(), &next);
+    eventually("it says what it has", || restored.watches().iter().any(|query| query == "after=3&history=7"))
+        .await;
 }

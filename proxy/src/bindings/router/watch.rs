@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dataproxy_router_api::{Change, Revision, Snapshot};
+use dataproxy_router_api::{Change, History, Point, Revision, Snapshot};
 use http::Method;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -24,9 +24,11 @@ pub(super) struct Watched {
 
 /// Follows a router until it is lost, or says what is of no use.
 pub(super) async fn watch(feed: &RouterFeed, router: &RouterUrl) -> Watched {
-    let after = feed.is_confirmed().then(|| feed.bindings.current().snapshot().revision);
+    let after = feed.is_confirmed().then(|| feed.bindings.current().snapshot().point());
     let path = match after {
-        Some(Revision(revision)) => format!("/v1/watch?after={revision}"),
+        // As routers of the version before know it.
+        Some(Point { history: History(0), revision }) => format!("/v1/watch?after={revision}"),
+        Some(Point { history, revision }) => format!("/v1/watch?after={revision}&history={history}"),
         None => "/v1/watch".to_owned(),
     };
     let mut heard = false;
@@ -75,11 +77,11 @@ async fn stream(
 
 /// Resolves once another router has had a newer revision for a while: the one that is followed may be cut off from the
 /// others, and says that it lives all the same. Routers tell their revision in answer to reports.
-async fn behind(feed: &RouterFeed) -> Revision {
+async fn behind(feed: &RouterFeed) -> Point {
     let mut told = feed.routers.newest();
     loop {
         let newest = *told.borrow_and_update();
-        let is_behind = || newest > feed.bindings.current().snapshot().revision;
+        let is_behind = || newest > feed.bindings.current().snapshot().point();
         if is_behind() {
             sleep(feed.patience.behind).await;
             if is_behind() {
@@ -121,7 +123,7 @@ async fn take(feed: &RouterFeed, event: Event) -> Result<(), String> {
 }
 
 fn put_in_force(bindings: &Bindings, snapshot: Snapshot, is_confirmed: bool) -> Result<Revision, String> {
-    let (revision, before) = (snapshot.revision, bindings.current());
+    let (revision, history, before) = (snapshot.revision, snapshot.history, bindings.current());
     if before.snapshot() == &snapshot {
         return Ok(revision);
     }
@@ -130,6 +132,10 @@ fn put_in_force(bindings: &Bindings, snapshot: Snapshot, is_confirmed: bool) -> 
     let table = Table::new(snapshot);
     let put = if is_confirmed { bindings.replace(table) } else { bindings.confirm(table) };
     put.map_err(|refused| format!("what it says is not put in force: {refused}"))?;
+    if history > before.snapshot().history {
+        let before = before.snapshot().point();
+        tracing::warn!(%history, %revision, %before, "the routers' store was restored from a backup; what it says is taken anew");
+    }
     counter!("dataproxy_bindings_changes_total").increment(1);
     tracing::info!(%revision, registries, stamps, "bindings in force");
     Ok(revision)
@@ -143,7 +149,7 @@ fn whole(data: &[u8]) -> Result<Snapshot, String> {
 fn changed(data: &[u8], before: &Snapshot) -> Result<Option<Snapshot>, String> {
     let change: Change =
         serde_json::from_slice(data).map_err(|error| format!("its change cannot be read: {error}"))?;
-    if change.revision <= before.revision {
+    if change.point() <= before.point() {
         return Ok(None);
     }
     change.apply(before).map(Some).map_err(|error| error.to_string())

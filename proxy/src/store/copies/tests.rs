@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use dataproxy_cache::Retry;
 use dataproxy_cache::conformance::{Fixture, pattern};
 use dataproxy_cache::fakes::Fault;
 use futures_util::{FutureExt, TryStreamExt};
@@ -234,7 +235,7 @@ async fn copies_serve_all_that_is_asked_while_the_own_account_throttles_or_refus
         let asked = pair.own.origin().requests();
         assert!(asked <= 2_001, "{asked} requests for two thousand reads");
         let error = OriginError::new(kind, "x");
-        let retries = (0..10_000).filter(|_| one.may_retry(&error)).count();
+        let retries = (0..10_000).filter(|_| one.retry(&error) != Retry::Later).count();
         assert!(retries >= 600, "{retries} of its own retries are left");
     }
 }
@@ -253,9 +254,9 @@ async fn asking_all_again_is_a_retry_of_the_account_whose_outage_it_is_for() {
     pair.own.origin().always(Fault::Refuse(OriginErrorKind::Throttled(None)));
     pair.copy.origin().always(Fault::Refuse(OriginErrorKind::Throttled(None)));
     let error = copies.get(&own(LINK), 0..100, None).await.expect_err("an outage");
-    while copies.may_retry(&error) {}
-    assert!(!one.may_retry(&error), "its budget is spent");
-    assert!(two.may_retry(&error), "and not the copy's");
+    while copies.retry(&error) != Retry::Later {}
+    assert_eq!(one.retry(&error), Retry::Later, "its budget is spent");
+    assert_eq!(two.retry(&error), Retry::Uncounted, "and not the copy's");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use dataproxy_cache::Retry;
 use dataproxy_cache::conformance::{Fixture, pattern};
 use dataproxy_cache::fakes::{Fault, Gate};
 use futures_util::{FutureExt, StreamExt};
@@ -93,7 +94,8 @@ async fn a_dark_account_is_asked_by_one_probe_at_a_time_until_it_answers() {
     let before = store.origin().requests();
     for _ in 0..600 {
         assert_eq!(read(&guard).await, Err(OriginErrorKind::Unavailable), "at once, with no request");
-        assert!(guard.may_retry(&OriginError::new(OriginErrorKind::Unavailable, "x")));
+        let error = OriginError::new(OriginErrorKind::Unavailable, "x");
+        assert_eq!(guard.retry(&error), Retry::Counted);
         advance(SECOND / 10).await;
     }
     let probes = store.origin().requests() - before;
@@ -249,7 +251,7 @@ async fn retries_of_an_account_are_bounded_in_sum() {
         first += 1;
         for _ in 0..4 {
             let Err(kind) = read(&guard).await else { panic!("it answers") };
-            if !guard.may_retry(&OriginError::new(kind, "x")) {
+            if guard.retry(&OriginError::new(kind, "x")) == Retry::Later {
                 break;
             }
         }

@@ -14,7 +14,8 @@ use crate::{Fleet, Policy};
 pub fn digest(fleet: &Fleet, policy: &Policy, goal: &Goal) -> String {
     let mut hasher = Hasher(Sha256::new());
     // A hasher takes every byte, and these types have no map with keys that are not text.
-    let written = serde_json::to_writer(&mut hasher, &(fleet, policy, goal));
+    let mut writer = serde_json::Serializer::with_formatter(&mut hasher, TenDigits);
+    let written = (fleet, policy, goal).serialize(&mut writer);
     debug_assert!(written.is_ok(), "{written:?}");
     hex(&hasher.0.finalize())
 }
@@ -95,6 +96,15 @@ fn canonical(value: &Value, text: &mut String) {
         plain => {
             let _ = write!(text, "{plain}");
         }
+    }
+}
+
+/// JSON whose fractions have ten digits: a fleet that was written and read again has the same digest.
+struct TenDigits;
+
+impl serde_json::ser::Formatter for TenDigits {
+    fn write_f64<W: io::Write + ?Sized>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        write!(writer, "{value:.9e}")
     }
 }
 

@@ -71,3 +71,14 @@ fn a_file_of_somebody_else_is_not_written_over() {
     let error = sets(9, 9).write(&dir.path().join("absent/records.json")).unwrap_err();
     assert!(matches!(error, RecordSetsError::Io { .. }), "{error}");
 }
+
+#[test]
+fn what_was_restored_replaces_the_list_though_its_revision_and_epochs_are_lower() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("records.json");
+    assert!(sets(9, 3).write(&path).unwrap());
+    let restored = RecordSets { history: History(7), ..sets(2, 1) };
+    assert!(restored.write(&path).unwrap());
+    let error = sets(10, 4).write(&path).unwrap_err().to_string();
+    assert!(error.contains("has revision 2 of history 7, newer than 10"), "{error}");
+}

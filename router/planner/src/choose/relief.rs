@@ -1,0 +1,332 @@
+//! Relief of a hot stamp: whether it is hot, whether moves are the cure, which, and why not the others.
+
+use std::collections::BTreeMap;
+
+use dataproxy_router_api::StampName;
+
+use super::{Outcome, refusal, stays, unknown};
+use crate::advice;
+use crate::load::World;
+use crate::plan::{Code, Recommendation, Why};
+use crate::predict::Predictor;
+use crate::relieve::{Chosen, Hot, Relief};
+use crate::rules::{self, percent};
+use crate::signal::Status;
+
+/// The hottest stamp that has been hot for long enough.
+pub(super) fn balance(predictor: &Predictor<'_, '_>) -> Outcome {
+    let world = predictor.world;
+    let stamps = 0..world.fleet.stamps.len();
+    let hot = stamps.clone().filter(|stamp| world.pools_of(*stamp).any(|pool| is_hot(world, pool)));
+    let heat = |stamp: &usize| rules::hottest_before(world, *stamp).unwrap_or(0.0);
+    let hottest = hot.max_by(|one, other| heat(one).total_cmp(&heat(other)).then(other.cmp(one)));
+    if let Some(stamp) = hottest {
+        return relieved(predictor, stamp, &[], world.policy.goal);
+    }
+    let mut outcome = Outcome::default();
+    for pool in stamps.flat_map(|stamp| world.pools_of(stamp)) {
+        let (name, role) = (&world.stamp_of(pool).name, world.pools[pool].pool.role.as_str());
+        match &world.pools[pool].signal {
+            Err(bad) => outcome.notes.push(format!("{name} {role} has no signal: {bad}")),
+            Ok(signal) => {
+                if let Status::Insufficient { why } = &signal.status {
+                    outcome.notes.push(format!("{name} {role} has no signal: {why}"));
+                }
+            }
+        }
+    }
+    outcome.recommendations.push(Recommendation::DoNothing { why: calm(world) });
+    outcome
+}
+
+/// A stamp that someone wants to be relieved.
+pub(super) fn relieve(
+    predictor: &Predictor<'_, '_>,
+    stamp: &StampName,
+    to: &[StampName],
+    p95: Option<f64>,
+) -> Outcome {
+    let world = predictor.world;
+    let mut outcome = Outcome::default();
+    let goal = p95.unwrap_or(world.policy.goal);
+    if !(0.0..=1.0).contains(&goal) {
+        let words = format!("a P95 of {goal} is asked for; it has to be from 0 to 1");
+        outcome.refusals.push(refusal(
+            stamp.as_str(),
+            (Code::Unknown, words),
+            "ask for a part of a node's cores",
+        ));
+    }
+    let names = std::iter::once(stamp).chain(to);
+    let strangers = names.filter(|name| world.stamp(name).is_none());
+    outcome.refusals.extend(strangers.map(|name| unknown("stamp", name.as_str())));
+    let Some(place) = world.stamp(stamp).filter(|_| outcome.refusals.is_empty()) else { return outcome };
+    relieved(predictor, place, to, goal)
+}
+
+fn relieved(predictor: &Predictor<'_, '_>, stamp: usize, to: &[StampName], goal: f64) -> Outcome {
+    let world = predictor.world;
+    let mut outcome = Outcome { why: Some(Why::Relief), ..Outcome::default() };
+    let name = &world.fleet.stamps[stamp].name;
+    if let Err(broken) = rules::may_change(&world.fleet.stamps[stamp], Code::SourceHeld) {
+        outcome.refusals.push(refusal(name.as_str(), broken, "wait until the rollout or incident is over"));
+        return outcome;
+    }
+    let mut hot = Vec::new();
+    for pool in world.pools_of(stamp) {
+        let role = world.pools[pool].pool.role.as_str();
+        let broken = match &world.pools[pool].signal {
+            Err(bad) => bad.clone(),
+            Ok(signal) => match &signal.status {
+                Status::Insufficient { why } => why.clone(),
+                Status::Valid => {
+                    if signal.p95 > goal {
+                        hot.push(Hot { pool, before: signal.p95 });
+                    }
+                    continue;
+                }
+            },
+        };
+        let remedy = "repair the nodes' reports, and wait for a whole window";
+        outcome.refusals.push(refusal(
+            name.as_str(),
+            (Code::NoSignal, format!("{name} {role}: {broken}")),
+            remedy,
+        ));
+    }
+    if !outcome.refusals.is_empty() {
+        return outcome;
+    }
+    if hot.is_empty() {
+        outcome.recommendations.push(Recommendation::DoNothing { why: cool(world, stamp, goal) });
+        return outcome;
+    }
+    let spreads: Vec<_> = hot.iter().map(|hot| advice::spread(world, *hot, goal)).collect();
+    let cured = spreads.iter().all(|spread| spread.as_ref().is_some_and(|(_, cured)| *cured));
+    outcome.recommendations.extend(spreads.into_iter().flatten().map(|(spread, _)| spread));
+    if cured {
+        outcome.notes.push("no move cures a node that gets more connections than the others".into());
+        return outcome;
+    }
+    choose(predictor, &mut outcome, stamp, to, (hot, goal));
+    outcome
+}
+
+fn choose(
+    predictor: &Predictor<'_, '_>,
+    outcome: &mut Outcome,
+    stamp: usize,
+    to: &[StampName],
+    (hot, goal): (Vec<Hot>, f64),
+) {
+    let world = predictor.world;
+    let others: Vec<usize> = (0..world.fleet.stamps.len()).filter(|other| *other != stamp).collect();
+    let (asked, not): (Vec<usize>, Vec<usize>) =
+        others.iter().partition(|other| to.is_empty() || to.contains(&world.fleet.stamps[**other].name));
+    let residents: Vec<usize> =
+        (0..world.fleet.registries.len()).filter(|registry| world.home(*registry) == Some(stamp)).collect();
+    for other in not {
+        let broken = (Code::NotAsked, "not among the destinations that were named".into());
+        outcome.rejected.push(stays(world, &residents, Some(other), broken));
+    }
+    let candidates = candidates(world, outcome, &residents);
+    let mut relief = Relief::new(predictor, hot.clone(), goal, candidates.clone(), &asked);
+    let whales: Vec<usize> = candidates
+        .iter()
+        .copied()
+        .filter(|one| relief.concentration(*one) > world.policy.concentration)
+        .collect();
+    let Chosen { homes, reached } = relief.choose();
+    let shared = homes.keys().any(|one| whales.contains(one));
+    let better = gains(predictor, &hot, &homes);
+    let moves = !homes.is_empty() && !shared && (reached || better >= world.policy.transfer);
+    let before = hot.iter().map(|hot| hot.before).fold(0.0, f64::max);
+    if moves {
+        outcome.homes = homes.clone();
+    }
+    if !moves || !reached {
+        let why = if !whales.is_empty() {
+            let name = &world.fleet.registries[whales[0]].name;
+            let part = percent(relief.concentration(whales[0]));
+            format!(
+                "{name} alone is {part} of what the hottest node does: on a shared stamp it would be the same again"
+            )
+        } else if relief.movable().is_empty() {
+            let reasons: Vec<String> = relief.reasons().into_iter().take(3).collect();
+            format!("moving them would move the problem: {}", reasons.join("; "))
+        } else {
+            format!(
+                "what other stamps can take does not bring the P95 of {} to {}",
+                percent(before),
+                percent(goal)
+            )
+        };
+        let set = if whales.is_empty() { relief.sufficient() } else { Some(whales.clone()) };
+        if let Some(more) = advice::capacity(predictor).filter(|_| whales.is_empty()) {
+            outcome.recommendations.push(more);
+        } else if let Some(set) = set.filter(|set| !set.is_empty()) {
+            outcome.recommendations.push(advice::isolate(world, stamp, &set, why));
+        } else {
+            outcome
+                .notes
+                .push(format!("no set of registries that may move brings the P95 to {}", percent(goal)));
+            outcome.recommendations.extend(advice::more_nodes(world, stamp, &hot, goal));
+        }
+    }
+    reject(world, outcome, &relief, &candidates, &asked, &whales);
+}
+
+/// The registries that may move and matter, the largest first; the others are rejected.
+fn candidates(world: &World<'_>, outcome: &mut Outcome, residents: &[usize]) -> Vec<usize> {
+    let policy = world.policy;
+    let mut sized: Vec<(f64, usize)> = Vec::new();
+    let (mut small, mut unmeasured) = (Vec::new(), Vec::new());
+    for &registry in residents {
+        let known = &world.fleet.registries[registry];
+        let share = world.share(registry);
+        if !known.measured {
+            unmeasured.push(registry);
+        } else if share < policy.smallest {
+            small.push(registry);
+        } else if let Err(broken) = rules::may_leave(world, known) {
+            outcome.rejected.push(stays(world, &[registry], None, broken));
+        } else {
+            sized.push((share, registry));
+        }
+    }
+    let words = format!("each has less than {} of the stamp's CPU", percent(policy.smallest));
+    let groups = [
+        (small, (Code::TooSmall, words)),
+        (
+            unmeasured,
+            (Code::Unmeasured, "not measured for the whole window: nobody knows what a move would do".into()),
+        ),
+    ];
+    for (group, broken) in groups {
+        if !group.is_empty() {
+            outcome.rejected.push(stays(world, &group, None, broken));
+        }
+    }
+    sized.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+    let beyond: Vec<usize> =
+        sized.drain((policy.candidates as usize).min(sized.len())..).map(|(_, one)| one).collect();
+    if !beyond.is_empty() {
+        let words = format!("the {} largest are considered", policy.candidates);
+        outcome.rejected.push(stays(world, &beyond, None, (Code::TooSmall, words)));
+    }
+    sized.into_iter().map(|(_, registry)| registry).collect()
+}
+
+/// How much cooler the hottest pool becomes.
+fn gains(predictor: &Predictor<'_, '_>, hot: &[Hot], homes: &crate::effect::Homes) -> f64 {
+    let leaving: Vec<usize> = homes.keys().copied().collect();
+    let draws = predictor.world.policy.draws;
+    let after = |hot: &Hot| predictor.forecast(hot.pool, &leaving, &[], draws).interval().median;
+    let most = |figures: &mut dyn Iterator<Item = f64>| figures.fold(0.0, f64::max);
+    most(&mut hot.iter().map(|hot| hot.before)) - most(&mut hot.iter().map(after))
+}
+
+/// Why each candidate does not go to each destination.
+fn reject(
+    world: &World<'_>,
+    outcome: &mut Outcome,
+    relief: &Relief<'_, '_, '_>,
+    candidates: &[usize],
+    asked: &[usize],
+    whales: &[usize],
+) {
+    let mut grouped: BTreeMap<(usize, Code, String), Vec<usize>> = BTreeMap::new();
+    for &registry in candidates {
+        for &to in asked {
+            if outcome.homes.get(&registry) == Some(&to) {
+                continue;
+            }
+            let alone = relief.rejected.get(&(registry, to)).cloned();
+            let (code, words) = alone.unwrap_or_else(|| {
+                if whales.contains(&registry) {
+                    (Code::Transfer, "it would be the same problem there".into())
+                } else if outcome.homes.contains_key(&registry) {
+                    (Code::NotNeeded, "it goes to a better place".into())
+                } else if outcome.homes.is_empty() {
+                    (
+                        Code::Transfer,
+                        "it alone does not reach the goal, and not enough others may move".into(),
+                    )
+                } else {
+                    (Code::NotNeeded, "the goal is reached, or nearer, with less".into())
+                }
+            });
+            grouped.entry((to, code, words)).or_default().push(registry);
+        }
+    }
+    let rejected =
+        grouped.into_iter().map(|((to, code, words), ones)| stays(world, &ones, Some(to), (code, words)));
+    outcome.rejected.extend(rejected);
+}
+
+/// Whether a pool has been hot for long enough.
+fn is_hot(world: &World<'_>, pool: usize) -> bool {
+    let (load, policy) = (&world.pools[pool], world.policy);
+    let Ok(signal) = &load.signal else { return false };
+    if !signal.is_valid() || signal.p95 < policy.hot || signal.avg < policy.active {
+        return false;
+    }
+    let before = load.pool.past_p95.iter().rev().take(policy.hot_windows_of as usize - 1);
+    let known = before.clone().count() + 1;
+    let hot = before.filter(|p95| f64::from(**p95) >= policy.hot).count() + 1;
+    hot >= known.min(policy.hot_windows as usize)
+}
+
+/// Why no stamp is relieved.
+fn calm(world: &World<'_>) -> String {
+    let signals = || world.pools.iter().filter_map(|load| Some((load, load.signal.as_ref().ok()?)));
+    let hot = world.policy.hot;
+    let Some((load, hottest)) = signals().max_by(|one, other| one.1.p95.total_cmp(&other.1.p95)) else {
+        return "no pool has a signal".into();
+    };
+    let name = |load: &crate::load::PoolLoad<'_>| {
+        format!("{} {}", world.fleet.stamps[load.stamp].name, load.pool.role.as_str())
+    };
+    if hottest.p95 >= hot {
+        return format!(
+            "{} has a P95 of {}, but has not been above {} for long enough, or does too little",
+            name(load),
+            percent(hottest.p95),
+            percent(hot)
+        );
+    }
+    let mut why = format!(
+        "the hottest pool, {}, has a P95 of {}; {} is hot",
+        name(load),
+        percent(hottest.p95),
+        percent(hot)
+    );
+    if let Some((load, spike)) = signals()
+        .filter(|(_, signal)| signal.max >= 2.0 * hot)
+        .max_by(|one, other| one.1.max.total_cmp(&other.1.max))
+    {
+        why +=
+            &format!("; {} had {} for a bin, which is a spike and no level", name(load), percent(spike.max));
+    }
+    why
+}
+
+/// Why a stamp need not be relieved.
+fn cool(world: &World<'_>, stamp: usize, goal: f64) -> String {
+    let signals = world.pools_of(stamp).filter_map(|pool| world.pools[pool].signal.as_ref().ok());
+    let (mut p95, mut max) = (0.0_f64, 0.0_f64);
+    for signal in signals {
+        p95 = p95.max(signal.p95);
+        max = max.max(signal.max);
+    }
+    let mut why = format!(
+        "{} has a P95 of {}, and {} is the goal",
+        world.fleet.stamps[stamp].name,
+        percent(p95),
+        percent(goal)
+    );
+    if max >= 2.0 * goal {
+        why += &format!("; its maximum of {} is a spike and no level", percent(max));
+    }
+    why
+}
