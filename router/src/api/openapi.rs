@@ -103,9 +103,8 @@ fn named(path: &str) -> Vec<&str> {
 
 fn in_path(path: &str, name: &str) -> Value {
     let schema = match name {
-        "name" => reference("Name"),
-        "stamp" => reference("Name"),
-        "pool" => json!({"type": "string", "enum": ["all", "registry", "dataproxy"]}),
+        "name" | "stamp" => reference("Name"),
+        "pool" => reference("Role"),
         "verb" if path.contains("/restart/") => json!({"type": "string", "enum": changes::RESTART_VERBS}),
         "verb" if path.contains("/plans/") => json!({"type": "string", "enum": plans::VERBS}),
         "verb" => json!({"type": "string", "enum": changes::VERBS}),
@@ -119,9 +118,7 @@ fn in_query(name: &str) -> Value {
         "reason" => (json!({"type": "string", "maxLength": 500}), "Why, for the audit."),
         "dry_run" => (json!({"type": "boolean", "default": false}), "Only say what would be done."),
         "if_epoch" => (json!({"type": "integer"}), "The epoch of the registry that the caller has seen."),
-        "pool" => {
-            (json!({"type": "string", "enum": ["all", "registry", "dataproxy"]}), "Only pools of this role.")
-        }
+        "pool" => (reference("Role"), "Only pools of this role."),
         "stamp" | "registry" => (reference("Name"), "What is to be explained; one of the two."),
         "after" => (json!({"type": "integer"}), "The revision at hand; everything is told if absent."),
         "history" => (json!({"type": "integer"}), "The history that `after` is of; the first if absent."),

@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::auth::Role;
 use super::{Context, changes, nodes, openapi, plans, reads, signals, stream};
 
-/// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each.
+/// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each, and up to 60 bins.
 const REPORT_BYTES: usize = 32 << 20;
 
 /// What an operation answers with.
@@ -180,6 +180,30 @@ pub(super) fn operations() -> Vec<Operation> {
             changes::purge,
         ),
         get(
+            "/v1/registries/{name}/attribution",
+            "What a registry causes in each pool.",
+            &[Viewer],
+            One("Attribution"),
+            signals::attribution,
+        ),
+        Operation {
+            query: &["pool"],
+            ..get(
+                "/v1/signals",
+                "Hot-node P95 of every pool.",
+                &[Viewer],
+                List("PoolSignal"),
+                signals::signals,
+            )
+        },
+        get(
+            "/v1/signals/{stamp}/{pool}",
+            "Hot-node P95 of a pool, with its series.",
+            &[Viewer],
+            One("PoolSeries"),
+            signals::signal,
+        ),
+        get(
             "/v1/migrations",
             "Moves, the newest first.",
             &[Viewer],
@@ -295,30 +319,6 @@ pub(super) fn operations() -> Vec<Operation> {
                 plans::explain,
             )
         },
-        Operation {
-            query: &["pool"],
-            ..get(
-                "/v1/signals",
-                "Hot-node P95 of every pool.",
-                &[Viewer],
-                List("PoolSignal"),
-                signals::signals,
-            )
-        },
-        get(
-            "/v1/signals/{stamp}/{pool}",
-            "Hot-node P95 of a pool, bin by bin.",
-            &[Viewer],
-            One("PoolSeries"),
-            signals::signal,
-        ),
-        get(
-            "/v1/registries/{name}/attribution",
-            "What a registry causes.",
-            &[Viewer],
-            One("Attribution"),
-            signals::attribution,
-        ),
         get(
             "/v1/ledger",
             "What plans predicted, and what came of it.",

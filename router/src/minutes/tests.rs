@@ -40,7 +40,7 @@ fn report(process: u64, bins: Vec<NodeBin>) -> NodeReport {
         incarnation: Incarnation(process),
         version: "0.1.0".into(),
         sequence: 1,
-        history: dataproxy_router_api::History::default(),
+        history: Default::default(),
         revision: Revision(1),
         in_flight: 0,
         registries: Vec::new(),

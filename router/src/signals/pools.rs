@@ -81,7 +81,12 @@ fn gather_by(state: &State, minutes: &Minutes, choose: Choose<'_>, terms: &Signa
         let key = (node.place.stamp.clone(), word(node.place.role));
         pools.entry(key).or_insert_with(|| (node.place.role, Vec::new())).1.push((node, in_rotation));
     }
-    let all = pools.into_iter().filter_map(|((stamp, _), (role, nodes))| {
+    for record in state.nodes().map(|record| &record.value).filter(|record| record.node.in_rotation()) {
+        // One whose nodes are all silent is a pool too.
+        let key = (record.stamp.clone(), word(record.node.role));
+        pools.entry(key).or_insert_with(|| (record.node.role, Vec::new()));
+    }
+    let all = pools.into_iter().map(|((stamp, _), (role, nodes))| {
         let silent = state.nodes_of(&stamp).map(|record| &record.value).filter(|record| {
             record.node.role == role && record.node.in_rotation() && !told.contains(&record.node.name)
         });
@@ -107,12 +112,13 @@ fn pool(
     silent: &[NodeName],
     terms: &SignalTerms,
     choose: Choose<'_>,
-) -> Option<Gathered> {
+) -> Gathered {
     // The length that the node has which told last; one that tells of another is as good as silent.
-    let newest = nodes
-        .iter()
-        .max_by_key(|(node, _)| node.rows.numbers().end.saturating_mul(u64::from(node.rows.bin_seconds)))?;
-    let bin_seconds = newest.0.rows.bin_seconds.max(1);
+    let ends = |(node, _): &&(NodeRows, bool)| {
+        node.rows.numbers().end.saturating_mul(u64::from(node.rows.bin_seconds))
+    };
+    let newest = nodes.iter().max_by_key(ends).map(|(node, _)| node.rows.bin_seconds);
+    let bin_seconds = newest.filter(|seconds| *seconds > 0).unwrap_or(MINUTE);
     let rows: Vec<&Rows> =
         nodes.iter().map(|(node, _)| &node.rows).filter(|rows| rows.bin_seconds == bin_seconds).collect();
     let (window, is_peak) = choose(&rows, bin_seconds);
@@ -144,7 +150,7 @@ fn pool(
     };
     all.extend(silent.iter().map(of_silent));
     all.sort_by(|one, two| one.name.cmp(&two.name));
-    Some(Gathered { stamp, role, window, is_peak, nodes: all, refused, build })
+    Gathered { stamp, role, window, is_peak, nodes: all, refused, build }
 }
 
 /// What is known of a bin in which the node was not in rotation.

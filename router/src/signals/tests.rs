@@ -82,7 +82,7 @@ fn tell(signals: &Signals, name: &str, bins: Vec<NodeBin>) {
         incarnation: Incarnation(1),
         version: "0.1.0".into(),
         sequence: 1,
-        history: dataproxy_router_api::History::default(),
+        history: Default::default(),
         revision: Revision(1),
         in_flight: 0,
         registries: Vec::new(),

@@ -110,13 +110,10 @@ const TYPES: &[(&str, Check)] = &[
     ("Explained", is_of::<crate::api::plans::Explained>),
     ("Window", is_of::<dataproxy_planner::Window>),
     ("Signal", is_of::<dataproxy_planner::signal::Signal>),
-    ("TopRegistry", is_of::<crate::signals::TopRegistry>),
     ("PoolSignal", is_of::<crate::signals::PoolSignal>),
-    ("SeriesBin", is_of::<crate::signals::SeriesBin>),
     ("PoolSeries", is_of::<crate::signals::PoolSeries>),
     ("Used", is_of::<dataproxy_router_api::Used>),
     ("NodeShare", is_of::<crate::signals::NodeShare>),
-    ("PoolShare", is_of::<crate::signals::PoolShare>),
     ("Attribution", is_of::<crate::signals::Attribution>),
     ("RegistryBin", is_of::<dataproxy_router_api::RegistryBin>),
     ("NodeBin", is_of::<dataproxy_router_api::NodeBin>),
@@ -195,8 +192,11 @@ fn filled(path: &str) -> String {
         "contoso"
     };
     let id = if path.starts_with("/v1/plans") { "p-0" } else { "contoso.1" };
-    let path = path.replace("{stamp}", "a").replace("{pool}", "all");
-    path.replace("{name}", names).replace("{id}", id).replace("{verb}", "pause")
+    path.replace("{name}", names)
+        .replace("{id}", id)
+        .replace("{verb}", "pause")
+        .replace("{stamp}", "a")
+        .replace("{pool}", "all")
 }
 
 #[tokio::test(start_paused = true)]
