@@ -41,7 +41,7 @@ pub struct Bounds {
 }
 
 /// The best on a planner's information, with the planner's own predictions and limits: only the choice differs. What the
-/// plan itself does counts as possible.
+/// plan itself does counts as possible; one with more moves than there are candidates has nothing to be compared with.
 pub fn informed(
     region: &Region,
     fleet: &Fleet,
@@ -110,6 +110,9 @@ fn best(
         Some((registry, board.fleet.stamps.iter().position(|s| s.name == region.stamps[*stamp].name)?))
     };
     let plan: Vec<Move> = plan.iter().filter_map(numbers).collect();
+    if plan.len() > CANDIDATES {
+        return None;
+    }
     let candidates = candidates(board, source, &plan, bounds.smallest);
     let bytes: Vec<f64> = candidates.iter().map(|&registry| board.registries[registry].bytes).collect();
     let gone: Vec<usize> = plan.iter().map(|(registry, _)| *registry).collect();

