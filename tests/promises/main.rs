@@ -22,6 +22,7 @@ mod clients_matrix;
 mod clients_mirror;
 mod clients_peer;
 mod clients_peers;
+mod clients_prometheus;
 mod clients_pull_through;
 mod clients_push;
 mod clients_rebind;
