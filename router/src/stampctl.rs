@@ -4,6 +4,7 @@ mod follow;
 mod options;
 mod plans;
 mod show;
+mod simulate;
 mod table;
 mod top;
 
@@ -38,6 +39,9 @@ pub fn main_with_args(arguments: impl IntoIterator<Item = OsString>) -> ExitCode
             return ExitCode::from(if asked { DONE } else { USAGE });
         }
     };
+    if let Verb::Simulate(args) = &options.verb {
+        return ExitCode::from(simulate::run(args, options.output));
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -123,6 +127,8 @@ async fn run(options: &Options) -> Result<(), CommandError> {
         }
         Verb::Freeze(verb) => plans::freeze(verb, read, changed).await,
         Verb::Policy(verb) => plans::policy(verb, read, changed).await,
+        // It asks no router, and is done before there is a client.
+        Verb::Simulate(_) => Ok(()),
     }
 }
 

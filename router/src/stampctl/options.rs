@@ -111,6 +111,8 @@ pub(super) enum Verb {
     },
     /// Write everything that the router keeps, as a backup for `router restore`.
     Export,
+    /// Play the planner against a model of regions whose truth is known, and judge it. Asks no router; takes minutes.
+    Simulate(dataproxy_simulate::SimulateArgs),
 }
 
 /// The audit.

@@ -124,3 +124,14 @@ async fn a_restart_is_asked_for_steered_and_told_by_how_many_nodes_are_back() {
         "nodes": [{"turn": "back"}, {"turn": "draining"}]});
     assert_eq!(follow::restart_line(&shown), "running  1 of 2 back; node a2 drains, for 3 s now");
 }
+
+#[test]
+fn simulate_asks_no_router_and_names_a_wrong_scenario() {
+    let options = parse("stampctl simulate --scenario calm --scenario anti-phase --seeds 3");
+    let Verb::Simulate(args) = &options.verb else { panic!("{options:?}") };
+    assert_eq!((args.scenarios.len(), args.seeds, &args.out), (2, 3, &None));
+    let error = Options::try_parse_from("stampctl simulate --scenario clam".split(' ')).unwrap_err();
+    assert!(error.to_string().contains("calm"), "{error}");
+    let error = Options::try_parse_from("stampctl simulate --seeds 0".split(' ')).unwrap_err();
+    assert!(error.to_string().contains("1..=10000"), "{error}");
+}
