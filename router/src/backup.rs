@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::migration::UnixMillis;
-use crate::record::{HISTORY, HistoryRecord, Record, Unreadable};
+use crate::record::{HISTORY, HistoryRecord, Record, Unreadable, is_record};
 use crate::store::{Commit, Key, MAX_OPERATIONS, Outcome, Store, StoreError};
 
 /// The form of a backup.
@@ -65,14 +65,6 @@ pub async fn export(store: &dyn Store) -> Result<Backup, StoreError> {
         Some((entry.key.to_string(), value))
     });
     Ok(Backup { form: FORM, revision: listing.revision, records: records.collect() })
-}
-
-fn is_record(key: &str) -> bool {
-    use crate::record::{EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, SENT, STAMPS};
-    key == HISTORY
-        || [EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, SENT, STAMPS]
-            .iter()
-            .any(|folder| key.starts_with(folder))
 }
 
 /// Writes a backup into an empty store. Epochs stay; revisions are the store's own, and of a history that is later than
@@ -150,6 +142,35 @@ mod tests {
         assert_eq!(again.records, exported.records);
         let again = restore(to.as_ref(), &exported, UnixMillis(8)).await.unwrap_err();
         assert!(again.to_string().contains("holds 101 records already"), "{again}");
+    }
+
+    #[tokio::test]
+    async fn a_backup_has_plans_and_what_they_have_to_keep_to() {
+        use crate::record::{FREEZE, POLICY};
+        let kept = [
+            ("plans/p-1", serde_json::json!({"id": "p-1", "hash": "h", "plan": {"later": [1.5]}})),
+            (
+                "executions/p-1",
+                serde_json::json!({
+                    "id": "p-1", "hash": "h", "state": "paused", "proposed_by": "ada", "proposed": 1, "expires": 2,
+                    "approvals_needed": 1, "approvals": [], "phases": [], "story": [],
+                }),
+            ),
+            (
+                "pins/contoso",
+                serde_json::json!({"registry": "contoso", "reason": "law", "by": "ada", "at": 1}),
+            ),
+            (FREEZE, serde_json::json!({"reason": "sale", "by": "ada", "since": 1})),
+            (POLICY, serde_json::json!({"execution": {}, "planning": {"hot": 0.5}})),
+        ];
+        let from = MemoryStore::new();
+        let all = kept
+            .iter()
+            .fold(Commit::new(), |commit, (key, text)| commit.put(Key::new(*key), text.to_string()));
+        from.commit(&all).await.unwrap();
+        let exported = export(from.as_ref()).await.unwrap();
+        assert_eq!(exported, Backup { revision: exported.revision, ..backup(&kept) });
+        assert_eq!(restore(MemoryStore::new().as_ref(), &exported, UnixMillis(7)).await.unwrap(), kept.len());
     }
 
     #[tokio::test]

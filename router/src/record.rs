@@ -214,6 +214,15 @@ pub const FREEZE: &str = "freeze/region";
 /// Key of the rules.
 pub const POLICY: &str = "policy/region";
 
+/// Folders of records; leases and the audit have others.
+const FOLDERS: [&str; 11] =
+    [STAMPS, NODES, REGISTRIES, MIGRATIONS, RESTARTS, PURGES, EPOCHS, SENT, PLANS, EXECUTIONS, PINS];
+
+/// Whether a record may lie under a key.
+pub fn is_record(key: &str) -> bool {
+    [HISTORY, FREEZE, POLICY].contains(&key) || FOLDERS.iter().any(|folder| key.starts_with(folder))
+}
+
 /// A record that this version cannot read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the record {key} cannot be read: {reason}; it was written by a later version, or by hand")]

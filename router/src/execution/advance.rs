@@ -15,9 +15,9 @@ pub trait Sight {
     fn last_move(&self, registry: &RegistryName) -> Option<&Migration>;
     /// Where a registry is bound, and its epoch.
     fn bound(&self, registry: &RegistryName) -> Option<(&StampName, Epoch)>;
-    /// A move of this registry, or another that is between two stamps and touches one of these: its id. One at a time
-    /// is under way at a stamp.
-    fn other_move(&self, planned: &PlannedMove) -> Option<String>;
+    /// What a move has to wait for, in words: another of this registry, one that is between two stamps and touches one of
+    /// these, a restart of one of them. One thing at a time is under way at a stamp.
+    fn in_the_way(&self, planned: &PlannedMove) -> Option<String>;
     /// Why no move may begin now: a freeze, no window, no budget.
     fn held(&self) -> Option<String>;
     /// What was measured of a phase that is watched.
@@ -121,8 +121,8 @@ fn begun(planned: &PlannedMove, sight: &dyn Sight) -> Advance {
     if let Some(why) = sight.held() {
         return Advance::Waits(why);
     }
-    match sight.other_move(planned) {
-        Some(other) => Advance::Waits(format!("move {other} is under way at {from} or {to}")),
+    match sight.in_the_way(planned) {
+        Some(other) => Advance::Waits(other),
         None => Advance::Begin(registry.clone()),
     }
 }
@@ -185,8 +185,8 @@ fn returned(planned: &PlannedMove, sight: &dyn Sight) -> Option<Advance> {
             by_hand(format!("registry {registry} came to {to} from {} ({})", last.from, last.id))
         }
         MigrationState::Done | MigrationState::Aborted | MigrationState::RolledBack => {
-            Some(match sight.other_move(planned) {
-                Some(other) => Advance::Waits(format!("move {other} is under way at {from} or {to}")),
+            Some(match sight.in_the_way(planned) {
+                Some(other) => Advance::Waits(other),
                 None => Advance::TakeBack(registry.clone()),
             })
         }

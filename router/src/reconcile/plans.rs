@@ -45,15 +45,22 @@ impl Sight for PlanSight<'_> {
         self.state.binding(registry).map(|binding| (&binding.value.home_stamp, binding.value.epoch))
     }
 
-    fn other_move(&self, planned: &PlannedMove) -> Option<String> {
+    fn in_the_way(&self, planned: &PlannedMove) -> Option<String> {
+        let PlannedMove { from, to, .. } = planned;
         let between = |migration: &&Migration| {
             let switching = matches!(migration.state, MigrationState::Preparing | MigrationState::Draining);
             let ends = [&migration.from, &migration.to];
             migration.registry == planned.registry
-                || (switching && (ends.contains(&&planned.from) || ends.contains(&&planned.to)))
+                || (switching && (ends.contains(&from) || ends.contains(&to)))
         };
         let mut moving = self.state.moving().map(|migration| &migration.value);
-        moving.find(between).map(|migration| migration.id.clone())
+        if let Some(other) = moving.find(between) {
+            return Some(format!("move {} is under way at {from} or {to}", other.id));
+        }
+        let mut restarts = self.state.restarts().map(|restart| &restart.value);
+        let restarted =
+            restarts.find(|restart| restart.ended.is_none() && [from, to].contains(&&restart.stamp));
+        restarted.map(|restart| format!("stamp {} is being restarted", restart.stamp))
     }
 
     fn held(&self) -> Option<String> {

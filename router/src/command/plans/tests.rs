@@ -128,8 +128,8 @@ impl crate::execution::Sight for Led<'_> {
     fn bound(&self, registry: &RegistryName) -> Option<(&StampName, Epoch)> {
         self.0.bound(registry)
     }
-    fn other_move(&self, planned: &PlannedMove) -> Option<String> {
-        self.0.other_move(planned)
+    fn in_the_way(&self, planned: &PlannedMove) -> Option<String> {
+        self.0.in_the_way(planned)
     }
     fn held(&self) -> Option<String> {
         self.0.held()

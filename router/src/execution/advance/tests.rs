@@ -121,7 +121,7 @@ impl Sight for Known {
         (registry.as_str() != "gone").then_some((&self.home.0, self.home.1))
     }
 
-    fn other_move(&self, _: &PlannedMove) -> Option<String> {
+    fn in_the_way(&self, _: &PlannedMove) -> Option<String> {
         self.other.clone()
     }
 
@@ -169,7 +169,7 @@ fn no_move_begins_under_a_freeze_or_beside_another_move_of_the_same_stamps() {
     let execution = execution(vec![phase(&["r1"])]);
     let frozen = Known { held: Some("frozen by alice: BF".into()), ..Known::new() };
     waits(&advance(&execution, &frozen, at(1)), "frozen by alice");
-    let busy = Known { other: Some("r9.4".into()), ..Known::new() };
+    let busy = Known { other: Some("move r9.4 is under way at a or b".into()), ..Known::new() };
     waits(&advance(&execution, &busy, at(1)), "r9.4 is under way at a or b");
 }
 
