@@ -116,6 +116,11 @@ impl Minutes {
         Ok(Self { file, nodes: Mutex::new(nodes) })
     }
 
+    /// The shortest bins that are here, in seconds; none if there are none.
+    pub fn bin_seconds(&self) -> Option<u32> {
+        self.nodes().values().map(|held| held.rows.bin_seconds).filter(|seconds| *seconds > 0).min()
+    }
+
     /// The last bin that is here of a process, by its sequence; 0 if none is.
     pub fn told(&self, node: &NodeName, process: Incarnation) -> u64 {
         self.nodes().get(node).map_or(0, |held| held.of(process))

@@ -22,7 +22,7 @@ use crate::state::State;
 const MINUTE: u32 = 60;
 /// Minutes of a day: the next peak window of the same hours begins so much later.
 const DAY_BINS: u64 = 24 * 60;
-/// How long a judgement is good for: the figures change once a bin.
+/// How long a judgement is good for, at most: the figures change once a bin.
 const GOOD_FOR: Duration = Duration::from_secs(10);
 
 /// A plan that was made, and the same for people.
@@ -117,16 +117,17 @@ impl Measured {
 impl Guard for Measured {
     fn readings(&self, state: &State, execution: &Execution, phase: usize) -> Vec<Reading> {
         let now = Instant::now();
+        let good_for = Duration::from_secs(u64::from(self.signals.bin_seconds())).min(GOOD_FOR);
         let key = (execution.id.clone(), phase);
         let judged = || self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, readings)) = judged().get(&key)
-            && now.duration_since(*at) < GOOD_FOR
+            && now.duration_since(*at) < good_for
         {
             return readings.clone();
         }
         let readings = self.judge(state, execution, phase);
         let mut judged = judged();
-        judged.retain(|_, (at, _)| now.duration_since(*at) < GOOD_FOR);
+        judged.retain(|_, (at, _)| now.duration_since(*at) < good_for);
         judged.insert(key, (now, readings.clone()));
         readings
     }

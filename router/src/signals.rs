@@ -52,6 +52,11 @@ impl Signals {
         pools::gather(state, &self.minutes, &self.terms, now)
     }
 
+    /// The shortest bins that a node tells of, in seconds; 60 if none does.
+    pub fn bin_seconds(&self) -> u32 {
+        self.minutes.bin_seconds().unwrap_or(60)
+    }
+
     /// A pool as its nodes told of some bins, without who caused what. `None` if no node of it is known.
     pub fn pool(&self, state: &State, stamp: &StampName, role: Role, window: Window) -> Option<Pool> {
         let gathered = pools::gather_over(state, &self.minutes, &self.terms, window);

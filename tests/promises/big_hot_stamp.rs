@@ -1,6 +1,6 @@
 //! A stamp that is hot, for real: its nodes measure themselves, the router plans from what they told, a person agrees, the
 //! plan is carried out under load, and what was predicted is compared with what came. Scaled: bins of a second, windows
-//! of a minute.
+//! of thirty of them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,18 @@ use dataproxy_tests::image::Image;
 use dataproxy_tests::region::Region;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
 const LIMIT: Duration = Duration::from_secs(240);
-/// Registries, and clients that pull from each without a pause.
+/// Registries, and clients that pull from each.
 const LOADS: [(&str, usize); 2] = [("contoso", 1), ("fabrikam", 2)];
+/// Time between two pulls of a client. It is the same however fast it is served: clients without a pause would take what
+/// a move sets free, and nothing would be cooler.
+const PACE: Duration = Duration::from_millis(8);
+/// Pulls after which a client asks DNS again, a second or so.
+const ASKS_AFTER: usize = 125;
+/// Pulls of which one is of the large blob.
+const LARGE_AFTER: usize = 250;
 
 async fn asked(region: &Region, arguments: &[&str]) -> Result<Value, String> {
     let mut all = arguments.to_vec();
@@ -35,25 +43,32 @@ fn percent(value: &Value) -> f64 {
     value.as_f64().unwrap_or(f64::NAN) * 100.0
 }
 
-/// Pulls a blob of each registry over and over; gives the pulls and what failed.
+/// Pulls a registry's blobs at a steady pace; gives the pulls and what failed.
 async fn load(
     region: Arc<Region>,
     registry: &str,
-    blobs: Vec<String>,
+    blobs: Vec<(String, u64)>,
     stop: Arc<AtomicBool>,
 ) -> (usize, Vec<String>) {
+    let (large, small): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|(_, size)| *size > 1 << 20);
     let (mut pulls, mut failures) = (0, Vec::new());
-    while !stop.load(Ordering::Relaxed) {
-        for digest in &blobs {
-            let target = format!("/v2/{registry}/app/blobs/{digest}");
-            // As a client by DNS: it goes where the registry is.
-            let address = region.resolve(registry).await;
-            match download(address, &target).await {
-                Ok(came) if came.digest == *digest => pulls += 1,
-                other => failures.push(format!("{registry} from {address}: {other:?}")),
-            }
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut address = region.resolve(registry).await;
+    for number in 1.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        pace.tick().await;
+        if number % ASKS_AFTER == 0 {
+            address = region.resolve(registry).await;
+        }
+        let of = if number % LARGE_AFTER == 0 { &large } else { &small };
+        let (digest, _) = &of[number % of.len()];
+        match download(address, &format!("/v2/{registry}/app/blobs/{digest}")).await {
+            Ok(came) if came.digest == *digest => pulls += 1,
+            other => failures.push(format!("{registry} from {address}: {other:?}")),
+        }
     }
     (pulls, failures)
 }
@@ -78,7 +93,7 @@ async fn a_hot_stamp_is_measured_planned_for_and_relieved_as_predicted_with_no_f
 
     let stop = Arc::<AtomicBool>::default();
     let mut clients = JoinSet::new();
-    let blobs: Vec<String> = image.blobs.keys().cloned().collect();
+    let blobs: Vec<(String, u64)> = image.blobs.clone().into_iter().collect();
     for (registry, count) in LOADS {
         for _ in 0..count {
             let (region, stop, blobs) = (Arc::clone(&region), Arc::clone(&stop), blobs.clone());
@@ -89,20 +104,20 @@ async fn a_hot_stamp_is_measured_planned_for_and_relieved_as_predicted_with_no_f
     let full = async || {
         let signal = signal(&region, "a").await?;
         let valid = signal["signal"]["status"]["is"] == "valid" && percent(&signal["signal"]["avg"]) > 2.0;
-        let own = signal["signal"]["bins"] == 60;
+        let own = signal["signal"]["bins"] == 30;
         if valid && own { Ok(signal) } else { Err(format!("{signal}")) }
     };
-    tokio::time::sleep(Duration::from_secs(65)).await;
+    tokio::time::sleep(Duration::from_secs(33)).await;
     let before = eventually("stamp a is measured", LIMIT, full).await;
     println!("before: {before:#}");
 
     let file = region.data().join("plan.json");
     let policy = region.data().join("policy.json");
-    // A minute is no day: what keeps moves apart by days does not apply, and a phase is watched for one window.
+    // Half a minute is no day: what keeps moves apart by days does not apply, and a phase is watched for one window.
     let scaled = json!({
         "execution": {"autonomy": "execute", "drift": 0.25},
         "planning": {
-            "registry_cooldown": 0, "pair_cooldown": 0, "no_move_back": 0, "observe": 70, "observe_large": 70,
+            "registry_cooldown": 0, "pair_cooldown": 0, "no_move_back": 0, "observe": 35, "observe_large": 35,
             "destination": 0.95, "node_lost": 1.0, "hot": 0.9, "goal": 0.8,
         },
     });

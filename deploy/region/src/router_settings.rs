@@ -44,7 +44,7 @@ struct Zone<'a> {
 }
 
 /// Bins of a window, where a bin is no minute.
-const SCALED_BINS: u32 = 60;
+const SCALED_BINS: u32 = 30;
 
 /// The text of the router's settings.
 pub(crate) fn router_settings(

@@ -149,8 +149,13 @@ fn observed(
     if !left.is_zero() {
         return Advance::Waits(format!("observing for another {} s", left.as_secs().max(1)));
     }
+    // Watched since the middle of a peak window, the next whole one ends later: it is waited for, as long again at most.
+    let over = watched >= Duration::from_secs(phase.observe_seconds.saturating_mul(2));
     match gate.verdict() {
         Verdict::Pass => Advance::Pass(gate),
+        Verdict::Inconclusive if gate.is_early() && !over => {
+            Advance::Waits(format!("observing: {}", gate.words(Verdict::Inconclusive)))
+        }
         _ => Advance::Pause(format!("the guard cannot tell: {}", gate.words(Verdict::Inconclusive))),
     }
 }

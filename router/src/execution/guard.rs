@@ -35,6 +35,9 @@ pub struct Reading {
     pub verdict: Verdict,
     /// The measurement and its bound, in words.
     pub seen: String,
+    /// Whether time alone will tell more: what it is about is not over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_early: bool,
     /// Where a prediction was compared: for the ledger.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub figures: Option<Figures>,
@@ -76,6 +79,12 @@ impl Gate {
         self.readings.iter().map(|reading| reading.verdict).max().unwrap_or(Verdict::Inconclusive)
     }
 
+    /// Whether it cannot tell, and waiting is all that is lacking.
+    pub fn is_early(&self) -> bool {
+        let mut untold = self.readings.iter().filter(|reading| reading.verdict != Verdict::Pass).peekable();
+        untold.peek().is_some() && untold.all(|reading| reading.is_early)
+    }
+
     /// Those with a verdict, in words.
     pub fn words(&self, verdict: Verdict) -> String {
         let of_it = self.readings.iter().filter(|reading| reading.verdict == verdict);
@@ -89,7 +98,13 @@ mod tests {
     use super::*;
 
     fn reading(check: &str, verdict: Verdict) -> Reading {
-        Reading { check: check.into(), verdict, seen: format!("{check} seen"), figures: None }
+        Reading {
+            check: check.into(),
+            verdict,
+            seen: format!("{check} seen"),
+            is_early: false,
+            figures: None,
+        }
     }
 
     #[test]

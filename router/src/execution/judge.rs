@@ -30,7 +30,13 @@ pub fn judge(case: &Case<'_>) -> Reading {
     let Prediction { stamp, role, after, before, .. } = case.predicted;
     let check = if case.is_destination { "destination-p95" } else { "source-p95" };
     let pool = format!("{stamp} {}", role.as_str());
-    let of = |verdict, seen: String, figures| Reading { check: check.into(), verdict, seen, figures };
+    let of = |verdict, seen: String, figures| Reading {
+        check: check.into(),
+        verdict,
+        seen,
+        is_early: verdict == Verdict::Inconclusive && !case.is_whole,
+        figures,
+    };
     let Some(signal) = case.measured else {
         return of(Verdict::Inconclusive, format!("{pool}: nothing was measured since"), None);
     };
@@ -129,6 +135,7 @@ mod tests {
         assert_eq!(verdict(Some(&good), true, true).verdict, Verdict::Pass);
         let early = verdict(Some(&signal(0.37, 90, 0)), true, false);
         assert_eq!(early.verdict, Verdict::Inconclusive);
+        assert!(early.is_early);
         assert!(early.seen.contains("predicted 34.0 % to 38.0 %, before 30.0 %"), "{}", early.seen);
         assert_eq!(verdict(None, true, true).verdict, Verdict::Inconclusive);
     }
@@ -154,7 +161,8 @@ mod tests {
             status: Status::Insufficient { why: "holes".into() },
             ..signal(0.3, 720, 0)
         };
-        assert_eq!(verdict(Some(&holes), true, true).verdict, Verdict::Inconclusive);
+        let holes = verdict(Some(&holes), true, true);
+        assert_eq!((holes.verdict, holes.is_early), (Verdict::Inconclusive, false));
     }
 
     #[test]

@@ -155,7 +155,8 @@ mod tests {
     fn phase(state: PhaseState, actual: f64) -> ExecutionPhase {
         let figures = Figures { before: 0.43, lo: 0.27, median: 0.29, hi: 0.31, actual };
         let (check, seen) = ("source-p95".to_owned(), String::new());
-        let reading = Reading { check, verdict: Verdict::Pass, seen, figures: Some(figures) };
+        let reading =
+            Reading { check, verdict: Verdict::Pass, seen, is_early: false, figures: Some(figures) };
         ExecutionPhase {
             name: "idle".into(),
             moves: Vec::new(),

@@ -100,7 +100,7 @@ impl PlanSight<'_> {
                 _ => Verdict::Pass,
             };
             let seen = format!("stamp {stamp}: {live} of {serving} nodes in rotation report");
-            Reading { check: "destination-nodes".into(), verdict, seen, figures: None }
+            Reading { check: "destination-nodes".into(), verdict, seen, is_early: false, figures: None }
         };
         stamps.into_iter().map(read).collect()
     }

@@ -17,7 +17,13 @@ struct Says(Option<Verdict>);
 
 impl Guard for Says {
     fn readings(&self, _: &State, _: &Execution, _: usize) -> Vec<Reading> {
-        let reading = |verdict| Reading { check: "p95".into(), verdict, seen: "41 %".into(), figures: None };
+        let reading = |verdict| Reading {
+            check: "p95".into(),
+            verdict,
+            seen: "41 %".into(),
+            is_early: false,
+            figures: None,
+        };
         self.0.map(reading).into_iter().collect()
     }
 }

@@ -84,6 +84,7 @@ struct Known {
     other: Option<String>,
     held: Option<String>,
     verdict: Option<Verdict>,
+    is_early: bool,
     asked: RefCell<Vec<usize>>,
 }
 
@@ -95,6 +96,7 @@ impl Known {
             other: None,
             held: None,
             verdict: None,
+            is_early: false,
             asked: RefCell::default(),
         }
     }
@@ -131,7 +133,13 @@ impl Sight for Known {
 
     fn gate(&self, _: &Execution, phase: usize) -> Gate {
         self.asked.borrow_mut().push(phase);
-        let reading = |verdict| Reading { check: "p95".into(), verdict, seen: "42 %".into(), figures: None };
+        let reading = |verdict| Reading {
+            check: "p95".into(),
+            verdict,
+            seen: "42 %".into(),
+            is_early: self.is_early,
+            figures: None,
+        };
         Gate { readings: self.verdict.map(reading).into_iter().collect() }
     }
 }
@@ -224,6 +232,15 @@ fn a_guard_that_fails_takes_the_phase_back_at_once_and_one_that_cannot_tell_paus
         waits(&advance(&execution, &seen(unknown), at(10)), "observing");
         pauses(&advance(&execution, &seen(unknown), at(3600)), "the guard cannot tell");
     }
+}
+
+#[test]
+fn a_peak_window_that_is_not_over_is_waited_for_and_not_for_ever() {
+    let execution = watched();
+    let early = || Known { is_early: true, ..seen(Some(Verdict::Inconclusive)) };
+    waits(&advance(&execution, &early(), at(3600)), "observing: p95");
+    waits(&advance(&execution, &early(), at(7199)), "observing: p95");
+    pauses(&advance(&execution, &early(), at(7200)), "the guard cannot tell");
 }
 
 #[test]
