@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::body::Body;
 use crate::connection::{self, Bounds, End, FIRST_REQUEST, Manner, Protocol};
-use crate::connections::{Connections, Entry};
+use crate::connections::{Connections, Entry, Metered};
 use crate::lifecycle::{Lifecycle, State};
 use crate::pace::Pace;
 use crate::paced_tls::PacedTls;
@@ -203,26 +203,28 @@ where
         let seen = match peeked {
             Some(Ok(length)) => first.get(..length).unwrap_or_default(),
             Some(Err(_)) => return,
-            None => return connection::close(stream, addr, &self.life, End::Whole).await,
+            None => return connection::close(stream, addr, &self.life, End::Whole, None).await,
         };
         if seen.first() == Some(&TLS_HANDSHAKE) {
             // docker tries TLS first and waits ten seconds for a server that says nothing to its hello.
             counter!("dataproxy_tls_hello_on_plain_total").increment(1);
             let _ = stream.write_all(PLAIN_HTTP).await;
-            return connection::close(stream, addr, &self.life, End::Whole).await;
+            return connection::close(stream, addr, &self.life, End::Whole, None).await;
         }
         let protocol = if self.http2 && seen == HTTP2_PREFACE { Protocol::Http2 } else { Protocol::Http1 };
         let quantum = self.bounds.write_quantum_bytes;
         let sends_files = self.bounds.sendfile && protocol == Protocol::Http1;
         let stand_ins = if sends_files { StandIns::new(quantum) } else { None };
-        let io = Sendfile::new(stream, stand_ins.clone());
+        let io = Metered::new(Sendfile::new(stream, stand_ins.clone()), Arc::clone(&entry.connection));
         let peer = Peer { addr, tls: false, resumed: false };
         self.serve(io, Manner { protocol, peer, pace: Arc::default(), stand_ins }, entry).await;
     }
 
     async fn tls(&self, mut stream: TcpStream, addr: SocketAddr, config: Arc<ServerConfig>, entry: &Entry) {
+        entry.connection.is_sealed();
+        let metered = Metered::new(&mut stream, Arc::clone(&entry.connection));
         let shaken = tokio::select! {
-            shaken = TlsAcceptor::from(config).accept(&mut stream) => Some(shaken),
+            shaken = TlsAcceptor::from(config).accept(metered) => Some(shaken),
             () = self.patience() => None,
         };
         let reason = match shaken {
@@ -241,7 +243,7 @@ where
         };
         counter!("dataproxy_tls_handshake_failures_total").increment(1);
         tracing::debug!(peer = %addr, reason, "TLS handshake failed");
-        connection::close(stream, addr, &self.life, End::Whole).await;
+        connection::close(stream, addr, &self.life, End::Whole, None).await;
     }
 
     /// Resolves once a connection has had the time that it has before its first request: in a drain that of one without a

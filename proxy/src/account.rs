@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request};
 use tokio::time::Instant;
 
 use crate::bindings::Flight;
-use crate::connections::{Exchange, Subject};
+use crate::connections::{Exchange, Fate, Settle, Subject};
 use crate::identify::{Identified, NamedBy};
 use crate::name::Repository;
 use crate::peer::Peer;
@@ -35,7 +35,7 @@ const FORWARDED_FOR_MAX: usize = 200;
 /// How an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All of it was handed to the connection.
+    /// All of it was taken by the client's socket.
     Complete,
     /// The client went away before.
     Aborted,
@@ -100,7 +100,7 @@ pub struct Record {
     pub range: Option<String>,
     /// Body bytes announced.
     pub length: u64,
-    /// Body bytes handed to the connection.
+    /// Body bytes that the client's socket took; over HTTP/2, those handed to the connection.
     pub sent: u64,
     /// How it ended.
     pub end: End,
@@ -122,8 +122,6 @@ pub struct Record {
     pub version: http::Version,
     /// The client's `User-Agent`, cut to 256 characters.
     pub user_agent: Option<String>,
-    /// The connection's own view of the request, where it came on one.
-    exchange: Option<Arc<Exchange>>,
 }
 
 impl Record {
@@ -136,15 +134,17 @@ impl Record {
 /// Who wants to see every record, besides the log and the metrics. Called on drop: it must be quick.
 pub type Observer = Arc<dyn Fn(&Record) + Send + Sync>;
 
-/// The record in the making. Dropping it makes it final.
+/// The record in the making. Dropping it makes it final, but for what of it the socket has yet to take.
 pub struct Account {
-    /// Boxed: the account goes through many hands, and the record is large.
-    kept: Box<Kept>,
-    started: Instant,
+    /// Boxed: the account goes through many hands, and the record is large. There until it is dropped.
+    kept: Option<Box<Kept>>,
+    /// The connection's own view of the request, where it came on one.
+    exchange: Option<Arc<Exchange>>,
 }
 
 /// What an account keeps to its end.
 struct Kept {
+    started: Instant,
     record: Record,
     observer: Option<Observer>,
     /// Counts the request among its registry's running ones until it is dropped.
@@ -189,28 +189,27 @@ impl Account {
             tls_resumed: peer.is_some_and(|peer| peer.resumed),
             version: parts.version,
             user_agent: text(&parts.headers, header::USER_AGENT, 256),
-            exchange: parts.extensions.get::<Arc<Exchange>>().cloned(),
         };
-        Self {
-            kept: Box::new(Kept { record, observer, flight: None, pulling: None }),
-            started: Instant::now(),
-        }
+        let kept = Kept { started: Instant::now(), record, observer, flight: None, pulling: None };
+        let exchange = parts.extensions.get::<Arc<Exchange>>().cloned();
+        Self { kept: Some(Box::new(kept)), exchange }
     }
 
     /// The id of the request.
     pub fn request_id(&self) -> &str {
-        &self.kept.record.request_id
+        self.kept.as_ref().map_or("", |kept| &kept.record.request_id)
     }
 
     /// The `ns` to echo.
     pub fn namespace(&self) -> Option<&str> {
-        self.kept.record.namespace.as_deref()
+        self.kept.as_ref()?.record.namespace.as_deref()
     }
 
     /// The request was read.
     pub fn asked(&mut self, request: &Request) {
-        self.kept.record.kind = request.target.kind();
-        self.kept.record.reference = match &request.target {
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.kind = request.target.kind();
+        kept.record.reference = match &request.target {
             Target::Manifest { reference, .. } => Some(reference.to_string()),
             Target::Blob { digest, .. } | Target::Referrers { digest, .. } => Some(digest.text()),
             Target::Ping | Target::Tags { .. } => None,
@@ -219,118 +218,151 @@ impl Account {
 
     /// The registry was found.
     pub fn identified(&mut self, request: &Request, identified: &Identified<'_>) {
-        self.kept.record.registry = Some(identified.binding.registry.clone());
-        self.kept.record.repository.clone_from(&identified.repository);
-        self.kept.record.named_by = Some(identified.named_by);
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.registry = Some(identified.binding.registry.clone());
+        kept.record.repository.clone_from(&identified.repository);
+        kept.record.named_by = Some(identified.named_by);
         if identified.named_by == NamedBy::Namespace {
-            self.kept.record.namespace.clone_from(&request.namespace);
+            kept.record.namespace.clone_from(&request.namespace);
         }
-        if let Some(exchange) = &self.kept.record.exchange {
+        if let Some(exchange) = &self.exchange {
             exchange.is_about(Subject {
                 registry: identified.binding.registry.clone(),
                 repository: identified.repository.clone(),
-                reference: self.kept.record.reference.clone(),
+                reference: kept.record.reference.clone(),
             });
         }
     }
 
     /// It counts among the running pulls of its registry.
     pub fn flies(&mut self, flight: Flight) {
+        let Some(kept) = &mut self.kept else { return };
         dataproxy_cpu::bill(flight.purse());
-        self.kept.flight = Some(flight);
+        kept.flight = Some(flight);
     }
 
     /// It is of a registry whose home is another stamp.
     pub fn late(&mut self, binding: &Binding) {
-        self.kept.record.home_stamp = Some(binding.home_stamp.clone());
-        self.kept.record.epoch = Some(binding.epoch);
-        self.kept.record.late = true;
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.home_stamp = Some(binding.home_stamp.clone());
+        kept.record.epoch = Some(binding.epoch);
+        kept.record.late = true;
     }
 
     /// It goes to the home stamp.
     pub fn forwarded(&mut self) {
-        self.kept.record.forwarded = true;
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.forwarded = true;
     }
 
     /// Stamp and storage were found.
     pub fn resolved(&mut self, at: &ResolvedStamp<'_>) {
-        self.kept.record.home_stamp = Some(at.binding().home_stamp.clone());
-        self.kept.record.epoch = Some(at.epoch());
-        self.kept.record.late = at.is_late();
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.home_stamp = Some(at.binding().home_stamp.clone());
+        kept.record.epoch = Some(at.epoch());
+        kept.record.late = at.is_late();
     }
 
     /// The client is sent elsewhere.
     pub fn redirected(&mut self, to: Destination) {
-        self.kept.record.redirected = Some(to);
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.redirected = Some(to);
     }
 
     /// A range applied.
     pub fn ranged(&mut self, headers: &HeaderMap) {
-        self.kept.record.range = text(headers, header::RANGE, 80);
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.range = text(headers, header::RANGE, 80);
     }
 
     /// It is of a blob of an image that is being pulled.
     pub(crate) fn pulls(&mut self, pulling: Pulling) {
-        self.kept.pulling = Some(pulling);
+        let Some(kept) = &mut self.kept else { return };
+        kept.pulling = Some(pulling);
     }
 
     /// An older tag was served.
     pub fn stale(&mut self) {
-        self.kept.record.stale = true;
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.stale = true;
     }
 
     /// The content is or was served so.
     pub fn served(&mut self, outcome: Outcome) {
-        self.kept.record.outcome = Some(outcome);
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.outcome = Some(outcome);
     }
 
     /// The request is refused.
     pub fn refused(&mut self, refusal: &Refusal) {
-        self.kept.record.code = Some(refusal.code());
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.code = Some(refusal.code());
     }
 
     /// Headers are on their way, and `length` bytes of body are to follow them.
     pub fn answered(&mut self, status: StatusCode, length: u64) {
-        self.kept.record.status = Some(status);
-        self.kept.record.length = length;
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.status = Some(status);
+        kept.record.length = length;
         if length == 0 {
-            self.kept.record.first_byte = Some(self.started.elapsed());
-            self.kept.record.end = End::Complete;
+            kept.record.first_byte = Some(kept.started.elapsed());
+            kept.record.end = End::Complete;
         }
     }
 
     /// So many bytes more were handed to the connection.
     pub fn sent(&mut self, bytes: u64) {
-        if self.kept.record.first_byte.is_none() {
-            self.kept.record.first_byte = Some(self.started.elapsed());
+        let Some(kept) = &mut self.kept else { return };
+        if kept.record.first_byte.is_none() {
+            kept.record.first_byte = Some(kept.started.elapsed());
         }
-        self.kept.record.sent = self.kept.record.sent.saturating_add(bytes);
-        if self.kept.record.sent >= self.kept.record.length {
-            self.kept.record.end = End::Complete;
+        kept.record.sent = kept.record.sent.saturating_add(bytes);
+        if kept.record.sent >= kept.record.length {
+            kept.record.end = End::Complete;
         }
     }
 
     /// The content failed in the middle.
     pub fn failed(&mut self, error: &dyn fmt::Display) {
-        self.kept.record.end = End::Failed;
-        self.kept.record.error = Some(error.to_string());
+        let Some(kept) = &mut self.kept else { return };
+        kept.record.end = End::Failed;
+        kept.record.error = Some(error.to_string());
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        let record = &mut self.kept.record;
+        let Some(kept) = self.kept.take() else { return };
+        let settled = match &self.exchange {
+            Some(exchange) => exchange.owe(kept),
+            None => Some(kept as Box<dyn Settle>),
+        };
+        if let Some(kept) = settled {
+            kept.settle(Fate { taken: None, cut: false });
+        }
+    }
+}
+
+impl Settle for Kept {
+    fn settle(mut self: Box<Self>, fate: Fate) {
+        let record = &mut self.record;
         record.total = self.started.elapsed();
-        if record.end == End::Aborted && record.exchange.as_ref().is_some_and(|exchange| exchange.was_cut()) {
+        if let Some(taken) = fate.taken {
+            record.sent = record.sent.min(taken);
+            if record.end == End::Complete {
+                record.end = End::Aborted;
+            }
+        }
+        if fate.cut && record.end == End::Aborted {
             record.end = End::Cut;
         }
-        tell::log(&self.kept.record);
-        tell::count(&self.kept.record);
-        if let Some(flight) = &self.kept.flight {
-            flight.purse().request(self.kept.record.is_hit(), self.kept.record.sent);
+        tell::log(record);
+        tell::count(record);
+        if let Some(flight) = &self.flight {
+            flight.purse().request(record.is_hit(), record.sent);
         }
-        if let Some(observer) = &self.kept.observer {
-            observer(&self.kept.record);
+        if let Some(observer) = &self.observer {
+            observer(record);
         }
     }
 }

@@ -89,6 +89,9 @@ pub(crate) async fn serve<I, H, F>(
 {
     let Manner { protocol, peer, pace, stand_ins } = manner;
     let connection = &entry.connection;
+    if protocol == Protocol::Http2 {
+        connection.is_shared();
+    }
     let mut orders = Orders::new(protocol, life, entry);
     let goodbye = orders.goodbye();
     let service = service_fn(|mut request: Request<Incoming>| {
@@ -118,7 +121,7 @@ pub(crate) async fn serve<I, H, F>(
                 };
                 match order {
                     Order::Finish => http.as_mut().graceful_shutdown(),
-                    // Here, before the response is dropped, which accounts for it.
+                    // Here, before the response is dropped.
                     Order::Cut | Order::Stop => break orders.cut(order),
                 }
             }
@@ -128,7 +131,7 @@ pub(crate) async fn serve<I, H, F>(
         match protocol {
             Protocol::Http1 => run!(
                 http1::Builder::new()
-                    .timer(IdleTimer::default())
+                    .timer(IdleTimer::of(Arc::clone(connection), bounds.idle_timeout))
                     .header_read_timeout(bounds.idle_timeout)
                     .max_headers(bounds.header_count)
                     // The whole head has to fit this buffer. It bounds what waits to be written, too: a piece larger than
@@ -151,7 +154,7 @@ pub(crate) async fn serve<I, H, F>(
         End::Whole
     });
     connection.is_over();
-    close(io, peer.addr, life, end).await;
+    close(io, peer.addr, life, end, Some(connection)).await;
 }
 
 /// Keeps a panic inside its own request, and says that the connection ends where it is time to.
@@ -176,7 +179,9 @@ async fn answer(
         counter!("dataproxy_close_sent_total").increment(1);
         response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| Tracked::new(body, running)))
+    let announced = response.headers().get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
+    Ok(response.map(|body| Tracked::new(body, announced, running)))
 }
 
 fn report(panic: &(dyn Any + Send)) {

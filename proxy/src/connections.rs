@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use dataproxy_router_api::RegistryName;
 use tokio::time::Instant;
 
 use crate::name::Repository;
 
+mod connection;
+mod exchange;
+mod metered;
 mod tracked;
 
+pub(crate) use connection::Connection;
+pub(crate) use exchange::{Exchange, Fate, Running, Settle};
+pub(crate) use metered::Metered;
 pub(crate) use tracked::Tracked;
 
 /// Parts of the table, each under a lock of its own. A connection takes one when it begins and ends, a request none.
@@ -25,36 +30,6 @@ type Shard = Mutex<HashMap<u64, Arc<Connection>>>;
 pub struct Connections {
     shards: [Shard; SHARDS],
     next: AtomicU64,
-}
-
-/// One connection. It is in the table for as long as its [`Entry`] lives.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    peer: SocketAddr,
-    state: Mutex<Work>,
-    /// Bytes written to it so far, by every response.
-    written: AtomicU64,
-    over: AtomicBool,
-}
-
-/// The requests of one connection: HTTP/1.1 has one at a time.
-#[derive(Debug)]
-struct Work {
-    exchanges: Vec<Arc<Exchange>>,
-    /// When the last one ended, or the connection began.
-    idle_since: Instant,
-    /// What was written before the one that runs began.
-    written_before: u64,
-}
-
-/// A request and its response.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    began: Instant,
-    about: OnceLock<Subject>,
-    length: AtomicU64,
-    sent: AtomicU64,
-    cut: AtomicBool,
 }
 
 /// What a request is about.
@@ -79,7 +54,7 @@ pub struct Counts {
     pub ending: usize,
     /// Responses under way.
     pub responses: usize,
-    /// Body bytes that are left to send.
+    /// Body bytes that the sockets have yet to take.
     pub bytes_left: u64,
     /// Seconds since the oldest request under way began.
     pub oldest_seconds: f64,
@@ -92,7 +67,7 @@ pub struct Remaining {
     pub about: Option<Subject>,
     /// The client's end of the connection.
     pub peer: SocketAddr,
-    /// Body bytes handed to the connection.
+    /// Body bytes that the socket has taken.
     pub sent: u64,
     /// Body bytes in all; 0 until they are known.
     pub length: u64,
@@ -119,13 +94,7 @@ pub(crate) struct Entry {
 impl Connections {
     /// Enters a connection.
     pub(crate) fn enter(self: &Arc<Self>, peer: SocketAddr) -> Entry {
-        let work = Work { exchanges: Vec::new(), idle_since: Instant::now(), written_before: 0 };
-        let connection = Arc::new(Connection {
-            peer,
-            state: Mutex::new(work),
-            written: AtomicU64::new(0),
-            over: AtomicBool::new(false),
-        });
+        let connection = Arc::new(Connection::new(peer));
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.shard(id).insert(id, Arc::clone(&connection));
         Entry { table: Arc::clone(self), id, connection }
@@ -136,21 +105,18 @@ impl Connections {
         let mut counts = Counts::default();
         let now = Instant::now();
         self.each(|connection| {
-            if connection.over.load(Ordering::Relaxed) {
+            if connection.has_ended() {
                 counts.ending += 1;
                 return;
             }
-            let running = connection.work();
-            if running.exchanges.is_empty() {
-                counts.idle += 1;
-            } else {
-                counts.busy += 1;
-            }
-            for exchange in &running.exchanges {
-                counts.responses += 1;
-                counts.bytes_left += exchange.left();
+            let mut responses = 0;
+            connection.each(|exchange, taken| {
+                responses += 1;
+                counts.bytes_left += exchange.length().saturating_sub(taken);
                 counts.oldest_seconds = counts.oldest_seconds.max((now - exchange.began).as_secs_f64());
-            }
+            });
+            counts.responses += responses;
+            *(if responses == 0 { &mut counts.idle } else { &mut counts.busy }) += 1;
         });
         counts
     }
@@ -160,16 +126,18 @@ impl Connections {
         let now = Instant::now();
         let mut all = Vec::new();
         self.each(|connection| {
-            if connection.over.load(Ordering::Relaxed) {
+            if connection.has_ended() {
                 return;
             }
-            all.extend(connection.work().exchanges.iter().map(|exchange| Remaining {
-                about: exchange.about.get().cloned(),
-                peer: connection.peer,
-                sent: exchange.sent.load(Ordering::Relaxed),
-                length: exchange.length.load(Ordering::Relaxed),
-                age_seconds: (now - exchange.began).as_secs_f64(),
-            }));
+            connection.each(|exchange, taken| {
+                all.push(Remaining {
+                    about: exchange.about(),
+                    peer: connection.peer(),
+                    sent: taken,
+                    length: exchange.length(),
+                    age_seconds: (now - exchange.began).as_secs_f64(),
+                });
+            });
         });
         all.sort_by(|one, two| two.age_seconds.total_cmp(&one.age_seconds));
         all.truncate(most);
@@ -192,6 +160,8 @@ impl Connections {
 
 impl Drop for Entry {
     fn drop(&mut self) {
+        self.connection.is_over();
+        self.connection.settle();
         self.table.shard(self.id).remove(&self.id);
     }
 }
@@ -200,107 +170,6 @@ impl Entry {
     /// The table.
     pub(crate) fn table(&self) -> &Connections {
         &self.table
-    }
-}
-
-impl Connection {
-    /// A request begins on it.
-    pub(crate) fn begin(self: &Arc<Self>) -> Running {
-        let exchange = Arc::new(Exchange {
-            began: Instant::now(),
-            about: OnceLock::new(),
-            length: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            cut: AtomicBool::new(false),
-        });
-        let mut running = self.work();
-        running.written_before = self.written.load(Ordering::Relaxed);
-        running.exchanges.push(Arc::clone(&exchange));
-        drop(running);
-        Running { connection: Arc::clone(self), exchange }
-    }
-
-    /// So many bytes more were written to it.
-    pub(crate) fn wrote(&self, bytes: usize) {
-        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Whether a request runs on it.
-    pub(crate) fn is_busy(&self) -> bool {
-        !self.work().exchanges.is_empty()
-    }
-
-    /// Since when none does.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
-        let running = self.work();
-        running.exchanges.is_empty().then_some(running.idle_since)
-    }
-
-    /// Bytes written since the last request began, headers included.
-    pub(crate) fn written_since_request(&self) -> u64 {
-        self.written.load(Ordering::Relaxed) - self.work().written_before
-    }
-
-    /// Tells what runs on it that it is cut; how many that are.
-    pub(crate) fn cut(&self) -> u64 {
-        let work = self.work();
-        work.exchanges.iter().for_each(|exchange| exchange.cut.store(true, Ordering::Relaxed));
-        work.exchanges.len() as u64
-    }
-
-    /// All is written that will be.
-    pub(crate) fn is_over(&self) {
-        self.over.store(true, Ordering::Relaxed);
-    }
-
-    fn work(&self) -> MutexGuard<'_, Work> {
-        lock(&self.state)
-    }
-}
-
-impl Exchange {
-    /// What it is about.
-    pub(crate) fn is_about(&self, subject: Subject) {
-        let _ = self.about.set(subject);
-    }
-
-    /// Whether the node cut it.
-    pub(crate) fn was_cut(&self) -> bool {
-        self.cut.load(Ordering::Relaxed)
-    }
-
-    fn left(&self) -> u64 {
-        self.length.load(Ordering::Relaxed).saturating_sub(self.sent.load(Ordering::Relaxed))
-    }
-
-    fn announces(&self, length: u64) {
-        self.length.store(length, Ordering::Relaxed);
-    }
-
-    fn sends(&self, bytes: &Bytes) {
-        self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-    }
-}
-
-/// A request that runs on a connection, for as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Running {
-    connection: Arc<Connection>,
-    exchange: Arc<Exchange>,
-}
-
-impl Running {
-    /// What runs.
-    pub(crate) fn exchange(&self) -> &Arc<Exchange> {
-        &self.exchange
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let mut running = self.connection.work();
-        running.exchanges.retain(|exchange| !Arc::ptr_eq(exchange, &self.exchange));
-        running.idle_since = Instant::now();
     }
 }
 

@@ -69,9 +69,9 @@ impl Forwarder {
         self.nodes.looked().await;
     }
 
-    /// When a request that begins now is to have its response's headers.
-    pub(crate) fn deadline(&self) -> Instant {
-        Instant::now() + self.settings.headers_timeout
+    /// When a request that began then is to have its response's headers.
+    pub(crate) fn deadline(&self, began: Instant) -> Instant {
+        began + self.settings.headers_timeout
     }
 
     /// Gets a response's headers from the best node that answers in time. `range` replaces the client's own;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use dataproxy_router_api::NodeName;
 use http::{HeaderName, HeaderValue, Response, StatusCode, request};
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::bindings::Bindings;
@@ -101,7 +102,7 @@ impl Front {
         // A node's name is a DNS label, so it always is a header's value.
         let name = HeaderValue::from_str(self.name.as_str());
         parts.headers.insert(FRONT, name.unwrap_or_else(|_| HeaderValue::from_static("front")));
-        let (wish, deadline) = (Wish { parts, route }, self.forwarder.deadline());
+        let (wish, deadline) = (Wish { parts, route }, self.forwarder.deadline(Instant::now()));
         let (node, response) = self.forwarder.open(&wish, None, &[], None, deadline).await?;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             account.ranged(&wish.parts.headers);

@@ -3,6 +3,9 @@
 //!
 //! The runtime enters a timer into a wheel and takes it out again under a lock that all connections share. So a
 //! connection keeps one entry for all its requests, and puts it off only when its time has come.
+//!
+//! hyper begins to wait when it has taken the last piece of a response. The client may still be taking that, so its time
+//! begins when it has.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +14,21 @@ use std::time::{Duration, Instant};
 
 use hyper::rt::Timer;
 
+use crate::connections::Connection;
+
 /// The timer of one connection.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct IdleTimer {
     entry: Arc<Mutex<Option<Pin<Box<tokio::time::Sleep>>>>>,
+    connection: Arc<Connection>,
+    timeout: Duration,
+}
+
+impl IdleTimer {
+    /// For a connection that has so long for its next request.
+    pub(crate) fn of(connection: Arc<Connection>, timeout: Duration) -> Self {
+        Self { entry: Arc::default(), connection, timeout }
+    }
 }
 
 impl Timer for IdleTimer {
@@ -42,8 +56,9 @@ impl hyper::rt::Sleep for Sleep {}
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut entry = self.timer.entry.lock().unwrap_or_else(PoisonError::into_inner);
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.clone();
+        let mut entry = timer.entry.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entry.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.deadline)));
         if entry.deadline() > self.deadline {
             entry.as_mut().reset(self.deadline);
@@ -51,9 +66,14 @@ impl Future for Sleep {
         loop {
             ready!(entry.as_mut().poll(context));
             if entry.deadline() >= self.deadline {
-                return Poll::Ready(());
+                let now = tokio::time::Instant::now();
+                let due = timer.connection.idle_since().unwrap_or(now) + timer.timeout;
+                if due <= now {
+                    return Poll::Ready(());
+                }
+                self.deadline = due;
             }
-            // It was the time of an earlier request.
+            // It was the time of an earlier request, or the client has not had all of the last response for as long.
             entry.as_mut().reset(self.deadline);
         }
     }
@@ -67,9 +87,31 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    /// The timer of a connection that has been without a request for longer than any wait here.
+    fn timer() -> IdleTimer {
+        let table = Arc::<crate::connections::Connections>::default();
+        let entry = table.enter(([127, 0, 0, 1], 1).into());
+        IdleTimer::of(Arc::clone(&entry.connection), Duration::ZERO)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clients_time_for_its_next_request_begins_when_it_has_all_of_the_last_response() {
+        let table = Arc::<crate::connections::Connections>::default();
+        let entry = table.enter(([127, 0, 0, 1], 1).into());
+        let timer = IdleTimer::of(Arc::clone(&entry.connection), 10 * SECOND);
+        drop(entry.connection.begin());
+        let began = tokio::time::Instant::now();
+        let client = async {
+            tokio::time::sleep(25 * SECOND).await;
+            entry.connection.flushed();
+        };
+        tokio::join!(timer.sleep(10 * SECOND), client);
+        assert_eq!(began.elapsed().as_secs(), 35, "25 s for the last bytes and 10 s after them");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_at_its_own_time_however_many_came_before() {
-        let timer = IdleTimer::default();
+        let timer = timer();
         for _ in 0..10 {
             let mut wait = timer.sleep(10 * SECOND);
             assert!(wait.as_mut().now_or_never().is_none());
@@ -85,7 +127,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_goes_on_asking_enters_the_wheel_once_a_timeout() {
-        let timer = IdleTimer::default();
+        let timer = timer();
         let entered = || timer.entry.lock().unwrap().as_ref().map(|entry| entry.deadline());
         let _ = timer.sleep(10 * SECOND).now_or_never();
         let first = entered();

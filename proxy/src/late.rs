@@ -12,6 +12,7 @@ use std::time::Duration;
 use dataproxy_router_api::{Binding, Epoch, ServingState, StampName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request};
 use metrics::counter;
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::bindings::{Bindings, Standing};
@@ -116,7 +117,8 @@ impl Late {
         Self { forwarder: Forwarder::new(bindings, forwarding), spread }
     }
 
-    /// The response of the home stamp in place of a refusal of this node's own.
+    /// The response of the home stamp in place of a refusal of this node's own, for a pull that `began` here then: what
+    /// this node has tried itself is time that its client has waited.
     ///
     /// # Errors
     /// The refusal, if it is not of this node; [`Refusal::HopTwice`] if another node has forwarded the pull before;
@@ -126,6 +128,7 @@ impl Late {
         arrival: &Arrival,
         refusal: Refusal,
         mut parts: request::Parts,
+        began: Instant,
         account: &mut Account,
     ) -> Result<Response<Body>, Refusal> {
         if !is_elsewhere(&refusal) {
@@ -142,7 +145,7 @@ impl Late {
         parts.headers.insert(HOP, HeaderValue::from_static("1"));
         parts.headers.insert(EPOCH, HeaderValue::from(arrival.epoch.0));
         let wish = Wish { parts, route: arrival.route.clone() };
-        let deadline = self.forwarder.deadline();
+        let deadline = self.forwarder.deadline(began);
         let (node, response) = self.forwarder.open(&wish, None, &[], None, deadline).await?;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             account.ranged(&wish.parts.headers);

@@ -55,10 +55,15 @@ impl Watch {
 
     /// So many bytes were taken.
     pub(crate) fn took(&mut self, pace: &Pace, bytes: usize) {
+        self.has_all(pace);
+        pace.took(bytes);
+    }
+
+    /// All that was written was taken: whatever time passes from now on is not the client's.
+    pub(crate) fn has_all(&mut self, pace: &Pace) {
         if self.waiting.take().is_some_and(|since| since.elapsed() >= SLOW) {
             pace.kept_waiting();
         }
-        pace.took(bytes);
     }
 }
 
@@ -83,5 +88,20 @@ mod tests {
         watch.waits();
         watch.took(&pace, 1);
         assert_eq!(pace.ready_bytes(), Some(LEAST));
+    }
+
+    #[test]
+    fn a_client_that_has_all_and_asks_later_has_kept_nobody_waiting() {
+        let (pace, mut watch) = (Pace::default(), Watch::default());
+        watch.took(&pace, TRUSTED as usize);
+        // A flush that had to wait, for a moment; then nothing until the next request.
+        watch.waits();
+        watch.has_all(&pace);
+        assert!(watch.waiting.is_none(), "what follows is the time between two requests");
+        watch.took(&pace, 1);
+        assert_eq!(pace.ready_bytes(), None);
+        watch.waiting = Instant::now().checked_sub(SLOW);
+        watch.has_all(&pace);
+        assert_eq!(pace.ready_bytes(), Some(LEAST), "the flush itself took long");
     }
 }

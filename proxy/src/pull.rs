@@ -19,8 +19,8 @@ use dataproxy_cache::{Cache, Digest};
 use dataproxy_cpu::carried;
 use dataproxy_router_api::{Delivery, NodeName, StampName};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Response, StatusCode, request};
-use tokio::time::timeout;
+use http::{HeaderMap, Response, StatusCode, header, request};
+use tokio::time::{Instant, timeout};
 
 use crate::account::{Account, Observer};
 use crate::bindings::Bindings;
@@ -140,13 +140,15 @@ impl Puller {
         let has_content = !content.is_end_stream();
         drop(content);
         let mut account = Account::open(&parts, self.node.clone(), self.observer.clone());
-        let mut arrival = None;
+        let (mut arrival, began) = (None, Instant::now());
         let pulled = timeout(ANSWER_MAX, self.pull(&parts, has_content, &mut account, &mut arrival)).await;
         let pulled = pulled.unwrap_or(Err(Refusal::StorageTimeout));
         match arrival {
             None => respond(pulled, &Manner::of(&parts, has_content), Taker::of(&parts), account),
             // In a box: most registries are at home.
-            Some(arrival) => Box::pin(self.arrived(pulled, arrival, parts, has_content, account)).await,
+            Some(arrival) => {
+                Box::pin(self.arrived(pulled, arrival, (parts, began), has_content, account)).await
+            }
         }
     }
 
@@ -155,17 +157,20 @@ impl Puller {
         &self,
         pulled: Result<Answer, Refusal>,
         arrival: Box<Arrival>,
-        parts: request::Parts,
+        (parts, began): (request::Parts, Instant),
         has_content: bool,
         mut account: Account,
     ) -> Response<Body> {
         let manner = Manner::of(&parts, has_content);
         let mut response = match pulled {
             Ok(answer) => respond(Ok(answer), &manner, Taker::of(&parts), account),
-            Err(refusal) => match self.late.forward(&arrival, refusal, parts.clone(), &mut account).await {
-                Ok(response) => forward::accounted_response(response, account),
-                Err(refusal) => respond(Err(refusal), &manner, Taker::of(&parts), account),
-            },
+            Err(refusal) => {
+                let forwarded = self.late.forward(&arrival, refusal, parts.clone(), began, &mut account);
+                match forwarded.await {
+                    Ok(response) => forward::accounted_response(response, account),
+                    Err(refusal) => respond(Err(refusal), &manner, Taker::of(&parts), account),
+                }
+            }
         };
         self.late.close(&arrival, &parts, &mut response);
         response
@@ -295,7 +300,8 @@ impl Puller {
         let Some((pulling, first)) = prefetch.asked(owned.key(), at.repository()) else { return };
         account.pulls(pulling);
         if let Some(image) = first {
-            let (puller, prefetch, parts) = (Arc::clone(self), Arc::clone(prefetch), Arc::new(parts.clone()));
+            let (puller, prefetch, parts) =
+                (Arc::clone(self), Arc::clone(prefetch), Arc::new(address(parts)));
             let own = move |digest| {
                 let (puller, parts) = (Arc::clone(&puller), Arc::clone(&parts));
                 Box::pin(async move { puller.owned(&parts, &digest).await.ok() }) as BoxFuture<'static, _>
@@ -318,6 +324,18 @@ impl Puller {
             None => owned,
         })
     }
+}
+
+/// What a request asks for, without what belongs to its connection.
+fn address(parts: &request::Parts) -> request::Parts {
+    let (mut address, ()) = http::Request::new(()).into_parts();
+    address.method = parts.method.clone();
+    address.uri = parts.uri.clone();
+    address.version = parts.version;
+    if let Some(host) = parts.headers.get(header::HOST) {
+        address.headers.insert(header::HOST, host.clone());
+    }
+    address
 }
 
 /// The response to an answer of this node's own, or to its refusal.

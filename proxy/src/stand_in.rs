@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use bytes::Bytes;
 use dataproxy_cache::FilePiece;
 use memmap2::MmapMut;
+use tokio::time::Instant;
 
 /// Size of the region: two of the largest pieces, so that those which follow each other differ in their addresses.
 const REGION_BYTES: usize = 32 << 20;
@@ -49,6 +50,8 @@ struct Pending {
     /// Where in the region what is left begins.
     at: usize,
     left: usize,
+    /// When what is left was last known to be in the page cache.
+    seen: Instant,
 }
 
 impl StandIns {
@@ -78,7 +81,7 @@ impl StandIns {
         let at = if length > self.region.len() - queue.next { 0 } else { queue.next };
         queue.next = at + length;
         queue.goes_on = goes_on;
-        queue.pieces.push_back(Pending { piece: Arc::new(piece), at, left: length });
+        queue.pieces.push_back(Pending { piece: Arc::new(piece), at, left: length, seen: Instant::now() });
         Some(self.region.slice(at..at + length))
     }
 
@@ -104,14 +107,21 @@ impl StandIns {
         (at < self.region.len()).then_some(at)
     }
 
-    /// What a slice of the region stands for: bytes of a file from an offset on, as many. `None` if it is not what has to
-    /// go out next, so that nothing would be right.
-    pub(crate) fn meaning(&self, slice: &[u8]) -> Option<(Arc<FilePiece>, u64)> {
+    /// What a slice of the region stands for: bytes of a file from an offset on, as many, and when they were last known to
+    /// be in the page cache. `None` if it is not what has to go out next, so that nothing would be right.
+    pub(crate) fn meaning(&self, slice: &[u8]) -> Option<(Arc<FilePiece>, u64, Instant)> {
         let at = self.place(slice)?;
         let queue = self.queue();
         let next = queue.pieces.front().filter(|next| next.at == at && slice.len() <= next.left)?;
         let sent = next.piece.length() - next.left;
-        Some((Arc::clone(&next.piece), next.piece.offset() + sent as u64))
+        Some((Arc::clone(&next.piece), next.piece.offset() + sent as u64, next.seen))
+    }
+
+    /// What is left of the piece that is next is in the page cache now.
+    pub(crate) fn seen(&self) {
+        if let Some(next) = self.queue().pieces.front_mut() {
+            next.seen = Instant::now();
+        }
     }
 
     /// So many bytes of the piece that is next were sent.

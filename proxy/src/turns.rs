@@ -22,7 +22,7 @@ pub(crate) struct Turns<I> {
     quantum_bytes: usize,
     /// Bytes left of this turn.
     left: usize,
-    /// Who is told what is written.
+    /// Who is told what is about to be written, and when all was.
     meter: Arc<Connection>,
 }
 
@@ -49,7 +49,6 @@ impl<I: AsyncWrite + Unpin> Turns<I> {
         match &written {
             Poll::Ready(Ok(bytes)) => {
                 self.left = self.left.saturating_sub(*bytes);
-                self.meter.wrote(*bytes);
                 self.watch.took(&self.pace, *bytes);
             }
             // Waiting for the client is a turn for the others too.
@@ -69,6 +68,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Turns<I> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.meter.writes(bytes);
         self.poll_turn(context, |io, context| io.poll_write(context, bytes))
     }
 
@@ -77,6 +77,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Turns<I> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.meter.writes(slices.first().map_or(&[], |first| first));
         self.poll_turn(context, |io, context| io.poll_write_vectored(context, slices))
     }
 
@@ -85,9 +86,15 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Turns<I> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(context);
-        if flushed.is_pending() {
-            self.watch.waits();
+        let this = &mut *self;
+        let flushed = Pin::new(&mut this.io).poll_flush(context);
+        match &flushed {
+            Poll::Pending => this.watch.waits(),
+            Poll::Ready(Ok(())) => {
+                this.watch.has_all(&this.pace);
+                this.meter.flushed();
+            }
+            Poll::Ready(Err(_)) => {}
         }
         flushed
     }

@@ -13,17 +13,26 @@ mod plans;
 mod reads;
 mod routes;
 mod serve;
+mod signals;
 mod stream;
 mod tls;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::time::Instant;
 
 use crate::control::Control;
+use crate::dns::Zone;
 use crate::fleet::Fleet;
+use crate::metrics;
 use crate::migration::UnixMillis;
 use crate::reconcile::{Guard, Lead};
+use crate::signals::Signals;
 
 pub use answer::{Changed, ErrorBody};
 pub use auth::{Only, Role, TokenError, Tokens};
@@ -37,6 +46,8 @@ pub struct Context {
     pub control: Arc<Control>,
     /// What nodes report.
     pub fleet: Arc<Fleet>,
+    /// What nodes used.
+    pub signals: Signals,
     /// Who may do what.
     pub tokens: Arc<Tokens>,
     /// Whether this router leads.
@@ -47,6 +58,10 @@ pub struct Context {
     pub clock: fn() -> UnixMillis,
     /// What the store is, for people.
     pub store: Arc<str>,
+    /// What the router counts.
+    pub metrics: PrometheusHandle,
+    /// The zone that names are of, if this router has one.
+    pub zone: Option<Arc<Zone>>,
 }
 
 /// Every path, and who answers it.
@@ -57,7 +72,18 @@ pub fn router(context: Context) -> Router {
     routed
         .fallback(answer::nothing_here)
         .method_not_allowed_fallback(answer::other_method)
+        .layer(middleware::from_fn(measure))
         .with_state(context)
+}
+
+/// Counts a request under the path that the description has for it.
+async fn measure(request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let (route, method) = (path.unwrap_or_else(|| "none".to_owned()), request.method().clone());
+    let began = Instant::now();
+    let response = next.run(request).await;
+    metrics::answered(route, method.as_str(), response.status().as_u16(), began.elapsed());
+    response
 }
 
 #[cfg(test)]

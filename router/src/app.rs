@@ -12,16 +12,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, Certificate, Context, Only, ServeError, TlsError, TokenError, Tokens};
 use crate::backup::{self, Backup, RestoreError};
+use crate::client::ClientError;
 use crate::config::{Config, Store as StoreSettings};
 use crate::control::{Control, OpenError};
-use crate::dns::{Bounds, DnsServer};
+use crate::dns::{Bounds, DnsServer, Zone};
 use crate::fleet::Fleet;
 use crate::leader::{Candidate, Term};
+use crate::metrics;
 use crate::migration::UnixMillis;
+use crate::minutes::{FileError as MinutesError, Minutes};
 use crate::naming;
-use crate::reconcile::{Guard, Unmeasured, reconcile};
+use crate::planning;
+use crate::push::push;
+use crate::reconcile::{Guard, reconcile};
+use crate::signals::Signals;
 use crate::store::embedded::{EmbeddedStore, OpenError as FileError};
 use crate::store::etcd::{EtcdOptionsError, EtcdStore};
+use crate::store::measured::Measured;
 use crate::store::{Store, StoreError};
 
 /// How long blocking work may go on once the router ends.
@@ -42,12 +49,18 @@ pub enum StartError {
     /// Its etcd cluster is not told well.
     #[error(transparent)]
     Etcd(#[from] EtcdOptionsError),
+    /// The file with what nodes used cannot be used.
+    #[error(transparent)]
+    Minutes(#[from] MinutesError),
     /// A token cannot be read.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The API's certificate cannot be used.
     #[error("api.tls: {0}")]
     Tls(#[from] TlsError),
+    /// The authorities of the webhook cannot be read.
+    #[error("dns.webhook: {0}")]
+    Webhook(#[from] ClientError),
     /// The API cannot listen.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -74,11 +87,16 @@ impl StartError {
     /// The process's exit code, as BSD's `sysexits` number such ends.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Token(_) | Self::Tls(_) => 66,
+            Self::Token(_) | Self::Tls(_) | Self::Webhook(_) => 66,
             Self::Etcd(_) => 78,
             Self::Serve(_) | Self::Dns(_) => 69,
             Self::System(_) => 71,
-            Self::File(_) | Self::Open(_) | Self::Store(_) | Self::Backup { .. } | Self::Restore(_) => 74,
+            Self::File(_)
+            | Self::Minutes(_)
+            | Self::Open(_)
+            | Self::Store(_)
+            | Self::Backup { .. }
+            | Self::Restore(_) => 74,
         })
     }
 }
@@ -134,8 +152,10 @@ async fn run(config: Config) -> Result<(), StartError> {
         Some(dns) => Some(DnsServer::bind(&dns.listen, Bounds::default()).await.map_err(StartError::Dns)?),
         None => None,
     };
-    let store = open(&config.store).await?;
+    let metrics = metrics::install().map_err(std::io::Error::other)?;
+    let store: Arc<dyn Store> = Arc::new(Measured(open(&config.store).await?));
     let control = Control::open(Arc::clone(&store), config.region.clone()).await?;
+    let signals = signals(&config).await?;
     let fleet = Arc::<Fleet>::default();
     let end = CancellationToken::new();
     let mut parts = JoinSet::new();
@@ -143,7 +163,7 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.spawn(async move { following.follow().await });
     let candidate = Candidate::stand(Arc::clone(&store), config.name.clone(), Term::default());
     let lead = candidate.standing();
-    let guard: Arc<dyn Guard> = Arc::new(Unmeasured);
+    let guard: Arc<dyn Guard> = Arc::new(planning::Measured::new(signals.clone(), wall_clock));
     parts.spawn(reconcile(
         Arc::clone(&control),
         Arc::clone(&fleet),
@@ -151,20 +171,31 @@ async fn run(config: Config) -> Result<(), StartError> {
         lead.clone(),
         wall_clock,
     ));
+    let naming = config.dns.as_ref().and_then(|dns| Some((dns, Zone::new(&dns.zone).ok()?)));
+    let zone = naming.as_ref().map(|(_, zone)| zone.clone());
+    if let Some((settings, zone)) = naming
+        && let Some(webhook) = settings.webhook.clone()
+    {
+        parts.spawn(push(Arc::clone(&control), zone, webhook, lead.clone(), wall_clock)?);
+    }
     if let Some((settings, server)) = config.dns.clone().zip(dns) {
         parts.spawn(naming::name(Arc::clone(&control), settings, server));
     }
+    parts.spawn(metrics::upkeep(metrics.clone()));
     if let Some(certificate) = certificate {
         parts.spawn(certificate.follow());
     }
     let context = Context {
         control: Arc::clone(&control),
         fleet,
+        signals,
         tokens: Arc::new(tokens),
         lead,
         guard,
         clock: wall_clock,
         store: config.store.to_string().into(),
+        metrics: metrics.clone(),
+        zone: zone.map(Arc::new),
     };
     let serving = tokio::spawn(api::serve(listener, acceptor, api::router(context), end.clone()));
     tracing::info!(
@@ -186,6 +217,28 @@ async fn run(config: Config) -> Result<(), StartError> {
     parts.shutdown().await;
     candidate.resign().await;
     Ok(())
+}
+
+/// What nodes used, where the settings have it.
+async fn signals(config: &Config) -> Result<Signals, StartError> {
+    let beside = match &config.store {
+        StoreSettings::Embedded { path } => {
+            let mut beside = path.clone().into_os_string();
+            beside.push(".minutes");
+            Some(PathBuf::from(beside))
+        }
+        StoreSettings::Etcd(_) => None,
+    };
+    let path = config.signals.path.clone().or(beside);
+    if path.is_none() {
+        tracing::warn!("what nodes used is kept in memory alone; signals.path names a file for it");
+    }
+    let opened = tokio::task::spawn_blocking(move || match path {
+        Some(path) => Minutes::open(&path),
+        None => Minutes::in_memory(),
+    });
+    let minutes = opened.await.map_err(std::io::Error::other)??;
+    Ok(Signals { minutes: Arc::new(minutes), terms: config.signals.terms() })
 }
 
 async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StartError> {

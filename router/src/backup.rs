@@ -68,9 +68,9 @@ pub async fn export(store: &dyn Store) -> Result<Backup, StoreError> {
 }
 
 fn is_record(key: &str) -> bool {
-    use crate::record::{EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, STAMPS};
+    use crate::record::{EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, SENT, STAMPS};
     key == HISTORY
-        || [EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, STAMPS]
+        || [EPOCHS, MIGRATIONS, NODES, PURGES, REGISTRIES, RESTARTS, SENT, STAMPS]
             .iter()
             .any(|folder| key.starts_with(folder))
 }

@@ -1,7 +1,7 @@
 //! The way to a router: one request, one JSON answer. What stampctl and `region` ask through.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::Client as HttpPool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
@@ -86,9 +86,40 @@ pub enum ClientError {
     },
 }
 
+/// Connections that are kept, to any server.
+pub(crate) type Pool = HttpPool<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// A pool that believes the authorities of a file, or the system's.
+pub(crate) fn pool(ca_file: Option<&Path>) -> Result<Pool, ClientError> {
+    let file = |path: &Path, what: String| ClientError::File { path: path.to_owned(), what };
+    let mut roots = rustls::RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let found = read.map_err(|error| file(path, format!("no certificates can be read: {error}")))?;
+            roots.add_parsable_certificates(found);
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| ClientError::Unreachable { router: "any".into(), why: error.to_string() })?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(HttpPool::builder(TokioExecutor::new()).build(connector))
+}
+
 /// A client of one router.
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Pool,
     router: String,
     token: Option<String>,
     actor: String,
@@ -123,31 +154,7 @@ impl Client {
                 Some(text.trim().to_owned())
             }
         };
-        let mut roots = rustls::RootCertStore::empty();
-        match &options.ca_file {
-            Some(path) => {
-                let read =
-                    CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-                let found =
-                    read.map_err(|error| file(path, format!("no certificates can be read: {error}")))?;
-                roots.add_parsable_certificates(found);
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| ClientError::Unreachable { router: router.clone(), why: error.to_string() })?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let pool = Pool::builder(TokioExecutor::new()).build(connector);
+        let pool = pool(options.ca_file.as_deref())?;
         Ok(Self { pool, router, token, actor: options.actor.clone() })
     }
 
@@ -208,7 +215,7 @@ impl Client {
 }
 
 /// An error with what is behind it: a pool's own says only that it could not connect.
-fn whole(error: &dyn std::error::Error) -> String {
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut behind = error.source();
     while let Some(error) = behind {

@@ -2,6 +2,7 @@
 //! says on which records it rests; whoever commits it has the store compare those.
 
 mod moves;
+mod names;
 mod nodes;
 mod plans;
 mod registries;
@@ -17,7 +18,7 @@ use dataproxy_router_api::{
 use serde::{Deserialize, Serialize};
 
 use crate::migration::{Terms, UnixMillis};
-use crate::record::{PolicyRecord, Record};
+use crate::record::{PolicyRecord, Record, SentRecord};
 use crate::restart::{RestartTerms, Step};
 use crate::state::State;
 
@@ -175,6 +176,11 @@ pub enum Command {
     },
     /// Set the rules of planning and carrying out.
     PutPolicy(Box<PolicyRecord>),
+    /// Write to the outbox of names, as the leader does.
+    Names {
+        /// What was sent, or is to be.
+        records: Vec<SentRecord>,
+    },
     /// Let go of what has had its time.
     Sweep,
 }
@@ -330,6 +336,7 @@ pub fn decide(state: &State, command: &Command, occasion: &Occasion) -> Result<D
         Command::Pin { registry, stays } => rules::pin(state, registry, *stays, occasion),
         Command::Freeze { holds, until } => rules::freeze(state, *holds, *until, occasion),
         Command::PutPolicy(policy) => rules::put_policy(state, policy),
+        Command::Names { records } => names::put(state, records),
         Command::Sweep => Ok(sweep::sweep(state, occasion.now)),
     }
 }

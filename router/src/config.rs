@@ -4,11 +4,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use dataproxy_planner::signal::SignalRules;
 use dataproxy_router_api::{NodeName, RegionName, StampName};
 use serde::Deserialize;
 
 use crate::api::Role;
 use crate::dns::{Zone, ZoneSettings};
+use crate::push::Webhook;
+use crate::signals::SignalTerms;
 use crate::store::etcd::{EtcdOptions, EtcdTls, EtcdUser};
 
 /// Everything that a router is told at its start.
@@ -31,6 +34,9 @@ pub struct Config {
     /// DNS, if this router answers it or says what is to be answered.
     #[serde(default)]
     pub dns: Option<Dns>,
+    /// What is made of what nodes used.
+    #[serde(default)]
+    pub signals: Signals,
     /// What is logged.
     #[serde(default)]
     pub log: Log,
@@ -52,6 +58,9 @@ pub struct Dns {
     /// The file that the zone's record sets are written to, for another server to answer from.
     #[serde(default)]
     pub record_sets: Option<PathBuf>,
+    /// The webhook that is told of every change of names, as ExternalDNS tells its providers.
+    #[serde(default)]
+    pub webhook: Option<Webhook>,
 }
 
 /// The API.
@@ -77,6 +86,60 @@ pub struct Tls {
 impl Default for Api {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 7000)), tls: None }
+    }
+}
+
+/// What is made of what nodes used, and where that is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Signals {
+    /// The file with what nodes used in the last fourteen days, which this router alone has open. If absent, beside an
+    /// embedded store's file; with another store in memory, where it ends with the process.
+    pub path: Option<PathBuf>,
+    /// A node counts in a bin if it was in rotation for at least this part of it.
+    pub in_rotation_part: f32,
+    /// What it measured counts if it covers at least this part of the bin.
+    pub observed_part: f32,
+    /// Bins of a window, where bins are no minutes.
+    pub scaled_bins: u32,
+    /// Registries that a pool's CPU time is told of, each by itself.
+    pub top_registries: usize,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        let SignalTerms { rules, scaled_bins, top_registries } = SignalTerms::default();
+        let (in_rotation_part, observed_part) = (rules.in_rotation_part, rules.observed_part);
+        Self { path: None, in_rotation_part, observed_part, scaled_bins, top_registries }
+    }
+}
+
+impl Signals {
+    /// As they are computed.
+    pub fn terms(&self) -> SignalTerms {
+        let usual = SignalTerms::default();
+        let (in_rotation_part, observed_part) = (self.in_rotation_part, self.observed_part);
+        let rules = SignalRules { in_rotation_part, observed_part, ..usual.rules };
+        SignalTerms { rules, scaled_bins: self.scaled_bins, top_registries: self.top_registries }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        for (name, part) in
+            [("in_rotation_part", self.in_rotation_part), ("observed_part", self.observed_part)]
+        {
+            if !(0.0..=1.0).contains(&part) {
+                return Err(format!("signals.{name} is {part}; a part of the bin, 0 to 1, is allowed"));
+            }
+        }
+        if !(1..=20_160).contains(&self.scaled_bins) {
+            let bins = self.scaled_bins;
+            return Err(format!("signals.scaled_bins is {bins}; 1 to 20160 are allowed"));
+        }
+        if self.top_registries > 1000 {
+            let most = self.top_registries;
+            return Err(format!("signals.top_registries is {most}; 0 to 1000 are allowed"));
+        }
+        Ok(())
     }
 }
 
@@ -242,6 +305,7 @@ impl Config {
         if let Some(dns) = &config.dns {
             Zone::new(&dns.zone).map_err(|error| Wrong::Unfit(format!("dns: {error}")))?;
         }
+        config.signals.check().map_err(Wrong::Unfit)?;
         if let Store::Etcd(etcd) = &config.store {
             etcd.options().map_err(Wrong::Unfit)?;
         }
@@ -300,6 +364,18 @@ mod tests {
         let half = wrong(&format!("{least}key_file = \"k\"\n"));
         assert_eq!(half, "store.key_file is given without store.certificate_file; they go together");
         assert!(wrong(&format!("{least}user_name = \"r\"\n")).contains("unknown field `user_name`"));
+    }
+
+    #[test]
+    fn parts_of_a_bin_and_bins_of_a_window_are_bounded() {
+        for (line, words) in [
+            ("in_rotation_part = 1.5", "in_rotation_part is 1.5; a part of the bin, 0 to 1"),
+            ("observed_part = nan", "observed_part is NaN"),
+            ("scaled_bins = 0", "1 to 20160 are allowed"),
+        ] {
+            let error = wrong(&format!("{LEAST}[signals]\n{line}\n"));
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::audit::{self, Head};
 use crate::command::{Command, Decision, Occasion, Refusal, decide};
+use crate::metrics;
 use crate::publish::Publisher;
 use crate::record::{Record, Unreadable};
 use crate::state::{State, Written};
@@ -83,6 +84,8 @@ pub struct Control {
     publisher: Publisher,
     /// Requests of one router take turns: all of them write the end of the audit.
     turn: Mutex<()>,
+    /// When what is due was last looked at, as the leader.
+    passed: std::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -108,6 +111,7 @@ impl Control {
             revision,
             publisher,
             turn: Mutex::default(),
+            passed: std::sync::Mutex::default(),
         }))
     }
 
@@ -129,6 +133,15 @@ impl Control {
     /// Changes with every revision that was followed.
     pub fn revisions(&self) -> watch::Receiver<Revision> {
         self.revision.subscribe()
+    }
+
+    /// When what is due was last looked at by this router, as the leader.
+    pub fn passed(&self) -> Option<Instant> {
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn pass(&self, at: Instant) {
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Followed> {
@@ -207,6 +220,22 @@ impl Control {
     /// # Errors
     /// [`ControlError`]
     pub async fn execute(
+        &self,
+        command: &Command,
+        occasion: &Occasion,
+        also: Option<&Compare>,
+    ) -> Result<Done, ControlError> {
+        let done = self.carry_out(command, occasion, also).await;
+        metrics::changed(match &done {
+            Ok(done) if done.decision.is_nothing() => "nothing",
+            Ok(_) => "done",
+            Err(ControlError::Refused(_)) => "refused",
+            Err(_) => "failed",
+        });
+        done
+    }
+
+    async fn carry_out(
         &self,
         command: &Command,
         occasion: &Occasion,

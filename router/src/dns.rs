@@ -15,12 +15,14 @@
 //! (`docs/adr/0016-dns.md`).
 
 mod answer;
+mod endpoints;
 mod pool;
 mod record_sets;
 mod server;
 mod view;
 mod zone;
 
+pub use endpoints::{Changes, DnsEndpoint, DnsEndpointSpec, Endpoint, by_registry};
 pub use record_sets::{RecordSet, RecordSets, RecordSetsError};
 pub use server::{Bounds, DnsServer};
 pub use view::View;

@@ -16,6 +16,7 @@ use crate::command::{Command, Occasion, RestartVerb, Verb};
 use crate::control::{Control, ControlError};
 use crate::fleet::{Fleet, SILENCE};
 use crate::leader::{LEADER, Standing};
+use crate::metrics;
 use crate::migration::{Ends, Progress, UnixMillis, progress};
 use crate::restart::{self, Step};
 use crate::state::State;
@@ -57,7 +58,10 @@ pub async fn reconcile(
         let Ok(term) = lead.wait_for(leads).await.map(|standing| standing.clone()) else { return };
         let fence = fence(&term);
         let mut pass = Pass { since: Instant::now(), swept: None };
+        metrics::led();
+        control.pass(pass.since);
         while *lead.borrow_and_update() == term {
+            let began = Instant::now();
             let due = pass.due(&control.state(), &fleet, guard.as_ref(), Instant::now(), clock());
             for command in due {
                 if *lead.borrow() != term {
@@ -65,6 +69,8 @@ pub async fn reconcile(
                 }
                 carry_out(&control, &command, fence.as_ref(), clock()).await;
             }
+            metrics::passed(began.elapsed());
+            control.pass(Instant::now());
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = fleet.news() => {}

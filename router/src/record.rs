@@ -7,6 +7,7 @@ use dataproxy_router_api::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::dns::Endpoint;
 use crate::execution::{Execution, ExecutionPolicy};
 use crate::migration::{Migration, UnixMillis};
 use crate::restart::Restart;
@@ -121,6 +122,37 @@ pub struct PolicyRecord {
     pub planning: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What a webhook has been told of a registry's names, or is to be told next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentRecord {
+    /// The registry.
+    pub registry: RegistryName,
+    /// The history that the epoch is of.
+    #[serde(default, skip_serializing_if = "History::is_first")]
+    pub history: History,
+    /// The epoch of its binding then.
+    pub epoch: Epoch,
+    /// Its names; none if they are to go.
+    pub endpoints: Vec<Endpoint>,
+    /// What the webhook had before, for as long as it may not have these.
+    #[serde(default)]
+    pub before: Vec<Endpoint>,
+    /// Whether the webhook has said that it has them.
+    pub is_sent: bool,
+}
+
+impl SentRecord {
+    /// What is to be sent after this one.
+    pub fn changed(&self, endpoints: Vec<Endpoint>) -> Self {
+        Self { endpoints, before: self.endpoints.clone(), is_sent: false, ..self.clone() }
+    }
+
+    /// The same once the webhook has it.
+    pub fn sent(self) -> Self {
+        Self { before: Vec::new(), is_sent: true, ..self }
+    }
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
@@ -150,6 +182,8 @@ pub enum Record {
     Freeze(FreezeRecord),
     /// The rules.
     Policy(PolicyRecord),
+    /// What a webhook has of a registry's names.
+    Sent(SentRecord),
 }
 
 /// Key of the store's history.
@@ -188,6 +222,14 @@ pub struct Unreadable {
     pub key: String,
     /// Why.
     pub reason: String,
+}
+
+/// Folder of what a webhook has been told, and is to be told.
+pub const SENT: &str = "sent/";
+
+/// The key of what a webhook has of a registry.
+pub fn sent_key(registry: &RegistryName) -> String {
+    format!("{SENT}{registry}")
 }
 
 /// The key of a registry's binding.
@@ -236,6 +278,7 @@ impl Record {
             Self::Pin(record) => pin_key(&record.registry),
             Self::Freeze(_) => FREEZE.to_owned(),
             Self::Policy(_) => POLICY.to_owned(),
+            Self::Sent(record) => sent_key(&record.registry),
             Self::Purge(PurgeRecord { purge, .. }) => {
                 let repository = purge.repository.as_deref().unwrap_or("*");
                 format!("{PURGES}{}/{repository}/{}", purge.registry, purge.digest.as_deref().unwrap_or("*"))
@@ -262,6 +305,7 @@ impl Record {
             Self::Pin(pin) => serde_json::to_vec(pin),
             Self::Freeze(freeze) => serde_json::to_vec(freeze),
             Self::Policy(policy) => serde_json::to_vec(policy),
+            Self::Sent(sent) => serde_json::to_vec(sent),
         }
     }
 
@@ -281,6 +325,7 @@ impl Record {
             () if key.starts_with(RESTARTS) => of(text).map(Self::Restart),
             () if key.starts_with(PURGES) => of(text).map(Self::Purge),
             () if key.starts_with(EPOCHS) => of(text).map(Self::Epoch),
+            () if key.starts_with(SENT) => of(text).map(Self::Sent),
             () if key == HISTORY => of(text).map(Self::History),
             () if key.starts_with(PLANS) => of(text).map(Self::Plan),
             () if key.starts_with(EXECUTIONS) => of(text).map(Self::Execution),

@@ -6,6 +6,7 @@ mod plans;
 mod show;
 mod simulate;
 mod table;
+mod top;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::client::{Client, ClientError, ClientOptions};
-use options::{Migration, Node, Options, Output, Registry, Stamp, Verb};
+use options::{Audit, Migration, Node, Options, Output, Registry, Stamp, Verb};
 
 /// It did what was asked.
 const DONE: u8 = 0;
@@ -92,7 +93,22 @@ async fn run(options: &Options) -> Result<(), CommandError> {
         (Show { client: &client, output: options.output }, Change { client: &client, options });
     match &options.verb {
         Verb::Status => read.value("/v1/status", show::facts).await,
-        Verb::Audit { at } => {
+        Verb::Top { pool } => {
+            let query = pool.as_ref().map(|pool| format!("?pool={pool}")).unwrap_or_default();
+            read.value(&format!("/v1/signals{query}"), top::top).await
+        }
+        Verb::Audit { verb: Some(Audit::Verify), .. } => {
+            let verdict = client.get("/v1/audit/verdict").await?;
+            match options.output {
+                Output::Json => show::json(&verdict)?,
+                Output::Table => show::text(&show::verdict(&verdict))?,
+            }
+            match verdict["broken"].as_array().map_or(0, Vec::len) {
+                0 => Ok(()),
+                places => Err(CommandError::Ended(format!("the audit is broken in {places} places"))),
+            }
+        }
+        Verb::Audit { at, verb: None } => {
             let query = at.map(|at| format!("?at={at}")).unwrap_or_default();
             read.value(&format!("/v1/audit{query}"), show::audit).await
         }
@@ -105,6 +121,7 @@ async fn run(options: &Options) -> Result<(), CommandError> {
         Verb::Registry(verb) => registry(verb, read, changed).await,
         Verb::Migration(verb) => migration(verb, read, changed).await,
         Verb::Plan(verb) => plans::plan(verb, read, changed).await,
+        Verb::Explain(verb) => plans::explain(verb, read).await,
         Verb::Apply { id, hash, until_phase } => {
             plans::apply(id, hash.as_deref(), *until_phase, read, changed).await
         }

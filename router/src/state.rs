@@ -12,7 +12,7 @@ use crate::migration::{Migration, UnixMillis};
 use crate::record::{
     EPOCHS, EXECUTIONS, EpochRecord, FREEZE, FreezeRecord, HISTORY, HistoryRecord, MIGRATIONS, NODES,
     NodeRecord, PINS, PLANS, POLICY, PURGES, PinRecord, PlanRecord, PolicyRecord, PurgeRecord, REGISTRIES,
-    RESTARTS, Record, STAMPS, StampRecord,
+    RESTARTS, Record, SENT, STAMPS, SentRecord, StampRecord,
 };
 use crate::restart::Restart;
 
@@ -38,6 +38,7 @@ pub struct State {
     /// Those that have not ended, so that nobody has to look through those that have.
     moving: BTreeSet<String>,
     restarts: BTreeMap<StampName, Versioned<Restart>>,
+    sent: BTreeMap<RegistryName, Versioned<SentRecord>>,
     purges: BTreeMap<String, Versioned<PurgeRecord>>,
     /// Of registries that are no more.
     epochs: BTreeMap<RegistryName, Versioned<EpochRecord>>,
@@ -70,6 +71,7 @@ impl State {
             migrations: BTreeMap::new(),
             moving: BTreeSet::new(),
             restarts: BTreeMap::new(),
+            sent: BTreeMap::new(),
             purges: BTreeMap::new(),
             epochs: BTreeMap::new(),
             plans: BTreeMap::new(),
@@ -188,6 +190,9 @@ impl State {
                 self.migrations.insert(value.id.clone(), Versioned { value, version });
             }
             Record::History(value) => self.history = Some(Versioned { value, version }),
+            Record::Sent(value) => {
+                self.sent.insert(value.registry.clone(), Versioned { value, version });
+            }
             Record::Restart(value) => {
                 self.restarts.insert(value.stamp.clone(), Versioned { value, version });
             }
@@ -224,6 +229,8 @@ impl State {
             self.migrations.remove(id);
         } else if let Some(name) = key.strip_prefix(EPOCHS) {
             self.epochs.remove(name);
+        } else if let Some(name) = key.strip_prefix(SENT) {
+            self.sent.remove(name);
         } else if let Some(name) = key.strip_prefix(RESTARTS) {
             self.restarts.remove(name);
         } else if let Some(id) = key.strip_prefix(PLANS) {
@@ -353,6 +360,16 @@ impl State {
         self.restarts.values()
     }
 
+    /// What a webhook has been told, and is to be told.
+    pub fn sent(&self) -> impl Iterator<Item = &SentRecord> {
+        self.sent.values().map(|sent| &sent.value)
+    }
+
+    /// The same of one registry.
+    pub fn sent_of(&self, registry: &RegistryName) -> Option<&SentRecord> {
+        self.sent.get(registry).map(|sent| &sent.value)
+    }
+
     /// The last epoch of a registry that is no more.
     pub fn last_epoch(&self, registry: &RegistryName) -> Option<&EpochRecord> {
         self.epochs.get(registry).map(|record| &record.value)
@@ -411,6 +428,9 @@ impl State {
         }
         if let Some(id) = key.strip_prefix(MIGRATIONS) {
             return self.migrations.get(id).map(|record| record.version);
+        }
+        if let Some(name) = key.strip_prefix(SENT) {
+            return self.sent.get(name).map(|record| record.version);
         }
         if key == HISTORY {
             return self.history.as_ref().map(|record| record.version);

@@ -11,6 +11,7 @@ pub mod embedded;
 mod error;
 pub mod etcd;
 mod follow;
+pub mod measured;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod state;

@@ -323,7 +323,7 @@ async fn restarted(clients: &[Finds], kills: bool) {
         let shown: serde_json::Value = serde_json::from_str(&shown.stdout).expect("JSON");
         Ok::<_, String>(shown)
     };
-    eventually("a node has had its turn", LIMIT, async || {
+    eventually("a node has had its turn", LIMIT * 2, async || {
         let shown = show().await?;
         if shown["nodes"][0]["turn"] == "back" { Ok(()) } else { Err(format!("{shown:#}")) }
     })
@@ -331,7 +331,7 @@ async fn restarted(clients: &[Finds], kills: bool) {
     if kills {
         signal(region.router_pid().expect("the router runs"), "KILL");
     }
-    let shown = eventually("the end", LIMIT, async || {
+    let shown = eventually("the end", LIMIT * 2, async || {
         let shown = show().await?;
         if shown["state"] == "running" { Err(format!("{shown:#}")) } else { Ok(shown) }
     })

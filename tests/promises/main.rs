@@ -11,6 +11,7 @@ mod azurite_operator;
 mod azurite_pull;
 mod azurite_region;
 mod azurite_suites;
+mod big_hot_stamp;
 mod big_layer;
 mod big_memory;
 mod big_slow_readers;

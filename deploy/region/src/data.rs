@@ -207,6 +207,7 @@ impl Data {
         topology: &Topology,
         zone: &str,
         azurite: Option<&Azurite>,
+        bin_seconds: u32,
     ) -> Result<(), RegionError> {
         self.make_stamp_key()?;
         let path = self.router_settings();
@@ -215,7 +216,7 @@ impl Data {
         replace(&path, text.as_bytes())?;
         self.put_log_aside("router")?;
         for member in &topology.members {
-            let text = node_settings(self, topology, member, zone, azurite)
+            let text = node_settings(self, topology, member, zone, azurite, bin_seconds)
                 .map_err(|error| RegionError::file(&self.settings(member), io::Error::other(error)))?;
             replace(&self.settings(member), text.as_bytes())?;
             self.put_log_aside(member.name.as_str())?;
@@ -293,7 +294,7 @@ mod tests {
         snapshot.revision.0 = 20;
         data.save(&snapshot).expect("saved");
         let moved = Topology::new(5).expect("names");
-        data.write(&moved, "registry.test", None).expect("written");
+        data.write(&moved, "registry.test", None, 60).expect("written");
         assert_eq!(data.load(&moved).expect("loaded"), snapshot);
     }
 
@@ -326,7 +327,7 @@ mod tests {
         let (_dir, data, topology) = region();
         let log = data.log(topology.members[0].name.as_str());
         for run in ["first", "second", "third"] {
-            data.write(&topology, "registry.test", None).expect("written");
+            data.write(&topology, "registry.test", None, 60).expect("written");
             assert!(!log.exists());
             fs::write(&log, run).expect("written");
         }

@@ -25,6 +25,7 @@ struct Settings<'a> {
     drain: Drain,
     bindings: Bindings,
     tenancy: Tenancy,
+    cpu: Cpu,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<Cache>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +67,14 @@ struct Bindings {
     snapshot: PathBuf,
 }
 
+/// Nodes share one machine, so that each looks at its own process, beside all cores.
+#[derive(Serialize)]
+struct Cpu {
+    scope: &'static str,
+    cores: usize,
+    bin: String,
+}
+
 #[derive(Serialize)]
 struct Tenancy {
     path: bool,
@@ -98,6 +107,7 @@ pub(crate) fn node_settings(
     member: &Member,
     zone: &str,
     azurite: Option<&Azurite>,
+    bin_seconds: u32,
 ) -> Result<String, toml::ser::Error> {
     let of_stamp = member.stamp.is_some();
     let account = |name: &AccountName| match azurite {
@@ -125,6 +135,11 @@ pub(crate) fn node_settings(
             snapshot: data.snapshot(member),
         },
         tenancy: Tenancy { path: true },
+        cpu: Cpu {
+            scope: "process",
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            bin: format!("{bin_seconds}s"),
+        },
         cache: of_stamp.then(|| Cache {
             dir: data.cache(member),
             memory: CACHE_MEMORY,
@@ -149,7 +164,7 @@ mod tests {
         let data = Data::open(&odd).expect("a folder");
         let topology = Topology::new(1000).expect("names");
         for member in &topology.members {
-            let text = node_settings(&data, &topology, member, "example.test", None).expect("TOML");
+            let text = node_settings(&data, &topology, member, "example.test", None, 60).expect("TOML");
             let config = Config::parse(&data.settings(member), &text).expect("valid");
             assert_eq!((&config.node.name, &config.node.stamp), (&member.name, &member.stamp));
             assert_eq!(config.node.zone, "example.test");

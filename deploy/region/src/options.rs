@@ -48,6 +48,10 @@ pub(crate) struct Run {
     /// PATH (`npm install -g azurite`) and listens on port 10000 of 127.0.0.1.
     #[arg(long)]
     pub(crate) azurite: bool,
+    /// Length of a bin of CPU in seconds. With 1, hot-node P95 and plans are shown in minutes, over windows of
+    /// 60 bins; anything but 60 is labelled scaled.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) bin_seconds: u32,
     /// Number that is added to every port: 5000 (pulls) and 9100 (readiness, metrics) of each address, 7000 (router),
     /// 5353 (DNS), 10000 (Azurite).
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=i64::from(OFFSET_MAX)))]

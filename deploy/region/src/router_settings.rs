@@ -13,6 +13,12 @@ struct Settings<'a> {
     api: Api,
     store: Store,
     dns: Dns<'a>,
+    signals: Signals,
+}
+
+#[derive(Serialize)]
+struct Signals {
+    scaled_bins: u32,
 }
 
 #[derive(Serialize)]
@@ -37,6 +43,9 @@ struct Zone<'a> {
     name: &'a str,
 }
 
+/// Bins of a window, where a bin is no minute.
+const SCALED_BINS: u32 = 60;
+
 /// The text of the router's settings.
 pub(crate) fn router_settings(
     data: &Data,
@@ -48,6 +57,7 @@ pub(crate) fn router_settings(
         api: Api { listen: control.api.to_string() },
         store: Store { kind: "embedded", path: data.router_store() },
         dns: Dns { listen: [control.dns.to_string()], zone: Zone { name: zone } },
+        signals: Signals { scaled_bins: SCALED_BINS },
     };
     Ok(format!("# Written by `region` at every start; changes are lost.\n\n{}", toml::to_string(&settings)?))
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Run) -> Result<(), RegionError> {
     data.set_azurite_address(azurite.as_ref().map(|azurite| azurite.address))?;
     let router = Router::at(topology.control.api)?;
     let region = Region { snapshot, data, topology, azurite, router };
-    region.data.write(&region.topology, &options.zone, region.azurite.as_ref())?;
+    region.data.write(&region.topology, &options.zone, region.azurite.as_ref(), options.bin_seconds)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| RegionError::System { what: "runtime", error })?;
     runtime.block_on(serve(&region, options))

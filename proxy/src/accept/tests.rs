@@ -13,6 +13,7 @@ use super::*;
 use crate::body::BodyError;
 use crate::lifecycle::{State, Timers};
 
+mod tail;
 mod tls;
 
 const PATIENCE: Duration = Duration::from_secs(10);

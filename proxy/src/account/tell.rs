@@ -180,7 +180,7 @@ mod tests {
                 for (status, bytes) in [(200, 7), (200, 5), (404, 3)] {
                     let (parts, ()) = Request::get("/").body(()).unwrap().into_parts();
                     let mut account = Account::open(&parts, "n1".parse().unwrap(), None);
-                    account.kept.record.registry = Some("contoso".parse().unwrap());
+                    account.kept.as_mut().unwrap().record.registry = Some("contoso".parse().unwrap());
                     account.answered(StatusCode::from_u16(status).unwrap(), bytes);
                     account.sent(bytes);
                 }

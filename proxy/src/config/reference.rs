@@ -308,7 +308,7 @@ pub const SETTINGS: &[Setting] = &[
         "cpu",
         "sample",
         NUMBER,
-        Some("16"),
+        Some("32"),
         "One poll of a task in so many is measured, to find whose CPU time it was. 1 measures all",
     ),
     setting(

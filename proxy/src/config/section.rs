@@ -251,7 +251,7 @@ pub struct Cpu {
     pub bin: Duration,
     /// Registries that a bin names; the others are told together. Default 32.
     pub top_registries: usize,
-    /// One poll of a task in so many is measured. Default 16.
+    /// One poll of a task in so many is measured. Default 32.
     pub sample: u32,
 }
 
@@ -277,7 +277,7 @@ impl Default for Cpu {
             millicores: None,
             bin: Duration::from_secs(60),
             top_registries: 32,
-            sample: 16,
+            sample: 32,
         }
     }
 }

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::delivered::is_delivered;
+use crate::connections::Connection;
 use crate::lifecycle::{Lifecycle, State};
 
 /// How long a connection that is over is read, so that what the client still sends draws no RST.
@@ -29,15 +30,18 @@ pub(crate) enum End {
     Cut,
 }
 
-/// Closes for writing, then reads until the client closes too, for a bounded time.
+/// Closes for writing, which is the last that `connection` writes, then reads until the client closes too, for a bounded
+/// time.
 pub(crate) async fn close<I: AsyncRead + AsyncWrite + Unpin>(
     mut io: I,
     peer: SocketAddr,
     life: &Lifecycle,
     end: End,
+    connection: Option<&Connection>,
 ) {
     let dry = async {
         io.shutdown().await?;
+        connection.inspect(|connection| connection.settle());
         // On the heap, or every open connection would have room for it.
         let mut discard = vec![0; 4096];
         while io.read(&mut discard).await? > 0 {}
@@ -48,6 +52,7 @@ pub(crate) async fn close<I: AsyncRead + AsyncWrite + Unpin>(
         _ = dry => {}
         () = patience(peer, life, end) => {}
     }
+    connection.inspect(|connection| connection.settle());
 }
 
 /// Resolves when a client has had the time that it gets to close.

@@ -1,4 +1,4 @@
-//! A response's body, with the request that it answers running until it is dropped.
+//! A response's body, with the request that it answers being handed over until it is dropped.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,16 +9,17 @@ use http_body::{Body as _, Frame, SizeHint};
 use super::Running;
 use crate::body::{Body, BodyError};
 
-/// A body that is counted as it is sent.
+/// A body that is counted as it is handed over.
 pub(crate) struct Tracked {
+    // Dropped first: its account is to be there when the request is over.
     body: Body,
     running: Running,
 }
 
 impl Tracked {
-    /// `body`, which answers what is `running`.
-    pub(crate) fn new(body: Body, running: Running) -> Self {
-        running.exchange.announces(body.size_hint().exact().unwrap_or(0));
+    /// `body`, which answers what is `running`, and is as long as `announced` if it does not know better.
+    pub(crate) fn new(body: Body, announced: Option<u64>, running: Running) -> Self {
+        running.exchange.announces(body.size_hint().exact().or(announced).unwrap_or(0));
         Self { body, running }
     }
 }
@@ -35,7 +36,7 @@ impl http_body::Body for Tracked {
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(bytes) = frame.data_ref()
         {
-            self.running.exchange.sends(bytes);
+            self.running.exchange.hands(bytes);
         }
         frame
     }

@@ -16,7 +16,7 @@ use http::{Method, StatusCode, response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use metrics::counter;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{Forwarder, Wish};
 use crate::blob::REST_OF_WHOLE;
@@ -187,7 +187,7 @@ impl Resuming {
             };
             // The lost node comes last: it may have been started again while what it had sent was on its way.
             let last = (self.fruitless == 1).then_some(lost);
-            let deadline = self.forwarder.deadline();
+            let deadline = self.forwarder.deadline(Instant::now());
             let opened = self.forwarder.open(&self.wish, Some(&range), &self.wrong, last, deadline).await;
             let (node, response) = match opened {
                 Ok(opened) => opened,

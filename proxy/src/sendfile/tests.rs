@@ -53,6 +53,8 @@ struct Server {
     /// Requests whose connection could send from files.
     could: Arc<AtomicUsize>,
     dir: TempDir,
+    table: Arc<Connections>,
+    life: Lifecycle,
 }
 
 fn bounds(sendfile: bool) -> Bounds {
@@ -118,9 +120,12 @@ impl Server {
         life.advance(State::Ready);
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "listen.pull").unwrap();
         let addr = listener.local_addr().unwrap();
-        let acceptor = Acceptor::new(handler, bounds, 100, false, life.clone(), Arc::default());
+        // So that the kernel takes little of what a client has not read.
+        rustix::net::sockopt::set_socket_send_buffer_size(&listener, 64 << 10).unwrap();
+        let table = Arc::<Connections>::default();
+        let acceptor = Acceptor::new(handler, bounds, 100, false, life.clone(), Arc::clone(&table));
         tokio::spawn(acceptor.accept(listener, Speaks::Plain));
-        let server = Self { addr, cache, origin, key, source, content, records, could, dir };
+        let server = Self { addr, cache, origin, key, source, content, records, could, dir, table, life };
         // What brings it checks nothing of it.
         server.read().await;
         let brought = async {
@@ -338,6 +343,42 @@ async fn what_the_page_cache_has_lost_is_read_and_not_sent_from_the_file() {
 }
 
 #[tokio::test]
+async fn what_the_page_cache_loses_inside_a_piece_is_read_again_and_no_thread_of_the_runtime_waits_for_it() {
+    let server = Server::new().await;
+    let mut reader = server.cache.read(&server.key, &server.source, Wanted::Whole).await.unwrap();
+    let piece = std::future::poll_fn(|context| reader.poll_piece(context, MIB)).await.unwrap().unwrap();
+    let Piece::InFile(piece) = piece else { panic!("it is in its file") };
+    let stand_ins = StandIns::new(1 << 20).unwrap();
+    let mut rest = stand_ins.put(piece, false).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut connection = Sendfile::new(listener.accept().await.unwrap().0, Some(stand_ins));
+    let file = File::open(server.data_file().unwrap()).unwrap();
+    file.sync_all().unwrap();
+    let mut got = Vec::new();
+    for lost in [false, true, false] {
+        // The client takes its time, and all that it was sent.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::resume();
+        if lost {
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
+        let part = rest.split_to(32 << 10);
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let first = Pin::new(&mut connection).poll_write(&mut context, &part);
+        assert_eq!(first.is_pending(), lost, "{first:?}: what is not at hand is waited for elsewhere");
+        if lost {
+            connection.write_all(&part).await.unwrap();
+        }
+        let mut taken = vec![0; part.len()];
+        tokio::time::timeout(PATIENCE, client.read_exact(&mut taken)).await.expect("in time").unwrap();
+        got.extend(taken);
+    }
+    assert!(got == server.content[..got.len()]);
+}
+
+#[tokio::test]
 async fn a_disk_that_fails_costs_a_file_that_is_open_nothing_but_its_use() {
     let server = Server::new().await;
     server.cache.fail_disk(DiskCall::Read, Some(std::io::ErrorKind::Other));
@@ -346,6 +387,32 @@ async fn a_disk_that_fails_costs_a_file_that_is_open_nothing_but_its_use() {
     assert!(answer(&mut client).await == server.content);
     assert!(server.origin.requests() > requests, "it came from storage");
     server.cache.fail_disk(DiskCall::Read, None);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_in_the_last_piece_from_a_file_is_in_flight_and_its_record_has_what_it_got() {
+    let mut server = Server::new().await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut client = socket.connect(server.addr).await.unwrap();
+    ask(&mut client, "GET", "").await;
+    assert_eq!(head(&mut client).await as u64, SIZE);
+    let mut body = vec![0; (SIZE - MIB / 2) as usize];
+    tokio::time::timeout(PATIENCE, client.read_exact(&mut body)).await.expect("in time").unwrap();
+    let counts = server.table.count();
+    assert!(counts.responses == 1 && counts.bytes_left > 0, "{counts:?}");
+    assert!(server.records.try_recv().is_err(), "it has not ended");
+    server.life.advance(State::Cutting);
+    let cut = async {
+        while server.table.count().responses > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, cut).await.expect("it is cut");
+    tokio::time::timeout(PATIENCE, client.read_to_end(&mut body)).await.expect("in time").expect("FIN");
+    assert!(body == server.content[..body.len()]);
+    let record = server.records.recv().await.unwrap();
+    assert_eq!((record.end, record.sent), (End::Cut, body.len() as u64));
 }
 
 #[tokio::test]

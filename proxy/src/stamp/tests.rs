@@ -20,7 +20,8 @@ use node::{Act, MIB, Node, Options, PATIENCE, SIZE, content, digest, eventually,
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_blob_costs_storage_once_for_all_nodes_of_a_stamp() {
-    let nodes = nodes(4, Options::default()).await;
+    // Who loses patience goes to storage, which is another test's matter.
+    let nodes = nodes(4, Options { patience: Duration::from_secs(20), ..Options::default() }).await;
     join_all(nodes.iter().map(Node::check)).await;
     let (mut origin, mut lent) = (0, 0);
     for node in &nodes {
@@ -31,10 +32,12 @@ async fn a_cold_blob_costs_storage_once_for_all_nodes_of_a_stamp() {
     }
     let sent = nodes[0].store.origin().sent_bytes();
     println!("{sent} bytes of storage for {SIZE}");
-    // Reads that two nodes begin at the same moment may both go to storage, on a machine that is slow enough.
-    assert!((SIZE..=SIZE + 2 * STRETCH).contains(&sent), "storage is read {sent} bytes for {SIZE}");
+    // Of nodes that open it at the same moment, on a machine that is slow enough, each may wait for another and so be told
+    // to ask storage: a stretch each, but for the one whose stretch that is.
+    let twice = (nodes.len() as u64 - 1) * STRETCH;
+    assert!((SIZE..=SIZE + twice).contains(&sent), "storage is read {sent} bytes for {SIZE}");
     assert!((SIZE..=sent).contains(&origin), "{origin} is not what storage sent");
-    assert!((4 * SIZE..=4 * SIZE + 2 * STRETCH).contains(&(origin + lent)), "{lent} lent besides {origin}");
+    assert!((4 * SIZE..=4 * SIZE + twice).contains(&(origin + lent)), "{lent} lent besides {origin}");
     // Each has all of it now.
     let before: Vec<_> = nodes.iter().map(Node::asked).collect();
     join_all(nodes.iter().map(Node::check)).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use dataproxy::accept::{Acceptor, Speaks, bind};
 use dataproxy::bindings::Table;
+use dataproxy::config::Forwarding;
 use dataproxy::connection::Bounds;
 use dataproxy::lifecycle::Lifecycle;
 use dataproxy::store::memory::MemoryStore;
@@ -204,6 +205,27 @@ async fn what_has_been_forwarded_is_served_if_it_can_be_and_never_forwarded_agai
         .replace(moved(4, "observing", Some("a"), &[address, moved_to.address]))
         .expect("newer");
     assert_eq!(moved_to.get().await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_arrival_has_its_answer_in_the_time_of_one_however_long_this_node_has_tried_itself() {
+    let (store, forwarding) = (MemoryStore::new(), Forwarding::default());
+    let digest = store.push_blob(contoso(), &repository("app"), &pattern(300_000));
+    let blob = contoso().blob(&digest);
+    store.origin().script(move |asked| asked.object == blob, None, Fault::Mute);
+    let old = Node::forwarding("a", Some(&store), forwarding).await;
+    // The home takes connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("bound");
+    old.bindings.replace(moved(2, "stable", None, &[address])).expect("newer");
+    let began = tokio::time::Instant::now();
+    let request = http::Request::get(format!("/v2/app/blobs/{digest}")).header(CONTOSO[0].0, CONTOSO[0].1);
+    let reply = old.send(request).await;
+    let took = began.elapsed();
+    assert_eq!(reply.status, 504, "{reply:?}");
+    assert!(old.last_record().forwarded);
+    assert!(took > dataproxy::pull::ANSWER_MAX, "{took:?}: it was tried here first");
+    assert!(took <= forwarding.headers_timeout + Duration::from_millis(10), "{took:?}");
 }
 
 #[tokio::test]

@@ -107,6 +107,9 @@ pub(crate) fn table(revision: u64, contoso_home: &str) -> Table {
     Table::new(serde_json::from_value(snapshot).expect("a snapshot"))
 }
 
+/// The time over which the connections of a registry that drains end.
+const SPREAD: Duration = Duration::from_secs(30);
+
 /// Gives up on a stamp without nodes at once.
 fn impatient() -> Forwarding {
     Forwarding { headers_timeout: Duration::from_secs(1), ..Forwarding::default() }
@@ -140,6 +143,15 @@ impl Node {
 
     /// One of stamp `stamp` that can read `store` alone, as account `one`; nothing without it.
     pub(crate) async fn of_stamp(stamp: &str, store: Option<&Arc<MemoryStore>>) -> Self {
+        Self::forwarding(stamp, store, impatient()).await
+    }
+
+    /// The same with these times for what it forwards.
+    pub(crate) async fn forwarding(
+        stamp: &str,
+        store: Option<&Arc<MemoryStore>>,
+        settings: Forwarding,
+    ) -> Self {
         let account = |store: &Arc<MemoryStore>| Laid::over(Arc::clone(store) as Arc<dyn Store>);
         let stores = store.map(|store| ("one".parse().expect("a name"), account(store) as _));
         let own = store.cloned().unwrap_or_else(MemoryStore::new);
@@ -149,7 +161,7 @@ impl Node {
             stores.into_iter().collect(),
             Freshness::default(),
             Redirects::default(),
-            |_| {},
+            |parts| parts.late = Late::new(Arc::clone(&parts.bindings), settings, SPREAD),
         )
         .await
     }
@@ -208,7 +220,7 @@ impl Node {
             freshness,
             redirects,
             stamp_cache: None,
-            late: Late::new(Arc::clone(&bindings), impatient(), Duration::from_secs(30)),
+            late: Late::new(Arc::clone(&bindings), impatient(), SPREAD),
             ahead: None,
             observer: Some(Arc::new(move |record| seen.lock().expect("whole").push(record.clone()))),
         };

@@ -1,6 +1,7 @@
 //! From a fleet and a goal to a plan, step by step.
 
 mod asked;
+mod heat;
 mod relief;
 
 use std::collections::BTreeSet;

@@ -5,9 +5,13 @@
 
 mod advice;
 mod chance;
+mod check;
 mod choose;
 mod effect;
+mod explain;
 mod fleet;
+#[cfg(test)]
+mod golden;
 mod load;
 mod phases;
 mod plan;
@@ -22,8 +26,10 @@ mod size;
 #[cfg(test)]
 mod testing;
 
+pub use check::{Promise, Violation, check};
 pub use choose::{BadInput, plan};
 pub use effect::predict;
+pub use explain::{explain, explain_registry, explain_stamp};
 pub use fleet::{Account, Bin, Fleet, LastMove, Node, Pool, Registry, Share, Stamp, StampKind, Window};
 pub use plan::{
     Before, Code, Goal, Interval, Move, MoveChange, Phase, PhaseKind, Plan, PlanDiff, PoolSize, Prediction,

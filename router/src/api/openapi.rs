@@ -60,6 +60,10 @@ fn described(operation: &Operation) -> Value {
         Gives::List(schema) => {
             json!({"application/json": {"schema": {"type": "array", "items": reference(schema)}}})
         }
+        Gives::Metrics => json!({"text/plain": {"schema": {
+            "type": "string",
+            "description": "Prometheus's text format, version 0.0.4; docs/metrics.md lists what there is.",
+        }}}),
         Gives::Events => json!({"text/event-stream": {"schema": {
             "type": "string",
             "description": "Events `snapshot`, with a Snapshot, and `change`, with a Change, as JSON; a comment every 5 s.",
@@ -99,7 +103,8 @@ fn named(path: &str) -> Vec<&str> {
 
 fn in_path(path: &str, name: &str) -> Value {
     let schema = match name {
-        "name" => reference("Name"),
+        "name" | "stamp" => reference("Name"),
+        "pool" => reference("Role"),
         "verb" if path.contains("/restart/") => json!({"type": "string", "enum": changes::RESTART_VERBS}),
         "verb" if path.contains("/plans/") => json!({"type": "string", "enum": plans::VERBS}),
         "verb" => json!({"type": "string", "enum": changes::VERBS}),
@@ -113,6 +118,8 @@ fn in_query(name: &str) -> Value {
         "reason" => (json!({"type": "string", "maxLength": 500}), "Why, for the audit."),
         "dry_run" => (json!({"type": "boolean", "default": false}), "Only say what would be done."),
         "if_epoch" => (json!({"type": "integer"}), "The epoch of the registry that the caller has seen."),
+        "pool" => (reference("Role"), "Only pools of this role."),
+        "stamp" | "registry" => (reference("Name"), "What is to be explained; one of the two."),
         "after" => (json!({"type": "integer"}), "The revision at hand; everything is told if absent."),
         "history" => (json!({"type": "integer"}), "The history that `after` is of; the first if absent."),
         _ => (json!({"type": "integer"}), "Any time of the day, in milliseconds since 1970 (UTC)."),

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use dataproxy_router_api::{NodeName, RegistryName, Snapshot, StampName};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,8 +12,10 @@ use tokio::time::Instant;
 use super::Context;
 use super::answer::{Failed, Named, Query};
 use super::auth::{Access, Role};
-use crate::audit::{Excerpt, of_day};
+use crate::audit::{Excerpt, Verdict, of_day, verify};
+use crate::dns::{DnsEndpoint, RecordSets};
 use crate::leader::Standing;
+use crate::metrics;
 use crate::migration::UnixMillis;
 use crate::view::{self, MigrationView, NodeView, RegistryView, RestartView, StampView};
 
@@ -23,6 +26,14 @@ pub(super) async fn livez() -> Json<Value> {
 /// 200 once the store has been read: what is known is told whatever becomes of the store.
 pub(super) async fn readyz(State(context): State<Context>) -> Json<Value> {
     Json(json!({"state": "ready", "revision": context.control.state().revision()}))
+}
+
+/// What the router counts. Names of registries and nodes are not among it, so nobody is asked who they are.
+pub(super) async fn metrics(State(context): State<Context>) -> impl IntoResponse {
+    let standing = context.lead.borrow().clone();
+    let passed = context.control.passed();
+    metrics::show(&context.control.state(), &context.fleet, &standing, passed);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], context.metrics.render())
 }
 
 pub(super) async fn status(State(context): State<Context>, access: Access) -> Result<Json<Value>, Failed> {
@@ -84,6 +95,14 @@ pub(super) async fn audit(
     Ok(Json(of_day(context.control.store().as_ref(), at).await?))
 }
 
+pub(super) async fn audit_verdict(
+    State(context): State<Context>,
+    access: Access,
+) -> Result<Json<Verdict>, Failed> {
+    access.needs(Role::Admin)?;
+    Ok(Json(verify(context.control.store().as_ref()).await?))
+}
+
 pub(super) async fn stamps(
     State(context): State<Context>,
     access: Access,
@@ -113,6 +132,18 @@ pub(super) async fn restart(
     let of = of.ok_or_else(|| Failed::not_found("restart", format!("stamp {name} was not restarted")))?;
     let (now, wall) = (Instant::now(), (context.clock)());
     Ok(Json(view::restart(&state, &context.fleet, &of.value, now, wall)))
+}
+
+/// The names of the zone as a resource of ExternalDNS.
+pub(super) async fn endpoints(
+    State(context): State<Context>,
+    access: Access,
+) -> Result<Json<DnsEndpoint>, Failed> {
+    access.needs(Role::Viewer)?;
+    let zone = context.zone.as_ref().ok_or_else(|| {
+        Failed::not_found("dns", "this router has no zone; `dns.zone` in its settings names one")
+    })?;
+    Ok(Json(DnsEndpoint::new(&RecordSets::new(zone, &context.control.state().snapshot()))))
 }
 
 pub(super) async fn registries(

@@ -7,9 +7,9 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::auth::Role;
-use super::{Context, changes, nodes, openapi, plans, reads, stream};
+use super::{Context, changes, nodes, openapi, plans, reads, signals, stream};
 
-/// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each.
+/// Largest report of a node, in bytes: it names every registry that moves, about 150 bytes each, and up to 60 bins.
 const REPORT_BYTES: usize = 32 << 20;
 
 /// What an operation answers with.
@@ -21,6 +21,8 @@ pub(super) enum Gives {
     List(&'static str),
     /// Server-sent events.
     Events,
+    /// Prometheus's text format.
+    Metrics,
 }
 
 /// One operation.
@@ -78,6 +80,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/livez", "Whether the process answers.", &[], One("Live"), reads::livez),
         get("/readyz", "Whether the store has been read.", &[], One("Ready"), reads::readyz),
         get("/openapi.json", "This document.", &[], One("OpenApi"), openapi::document),
+        get("/metrics", "What the router counts.", &[], Gives::Metrics, reads::metrics),
         get("/v1/status", "The router itself.", &[Viewer], One("Status"), reads::status),
         get("/v1/snapshot", "Everything that nodes are told.", FOLLOWERS, One("Snapshot"), reads::snapshot),
         Operation {
@@ -95,6 +98,13 @@ pub(super) fn operations() -> Vec<Operation> {
             query: &["at"],
             ..get("/v1/audit", "Who changed what on a day, and why.", &[Admin], One("Audit"), reads::audit)
         },
+        get(
+            "/v1/audit/verdict",
+            "Whether every line of the audit is there and as it was.",
+            &[Admin],
+            One("AuditVerdict"),
+            reads::audit_verdict,
+        ),
         get("/v1/stamps", "The stamps.", &[Viewer], List("StampView"), reads::stamps),
         get("/v1/stamps/{name}", "A stamp.", &[Viewer], One("StampView"), reads::stamp),
         change(
@@ -127,6 +137,13 @@ pub(super) fn operations() -> Vec<Operation> {
             &[Operator],
             None,
             changes::steer_restart,
+        ),
+        get(
+            "/v1/dns/endpoints",
+            "The names of the zone, as a DNSEndpoint of ExternalDNS.",
+            &[Viewer],
+            One("DnsEndpoint"),
+            reads::endpoints,
         ),
         get("/v1/registries", "The registries.", &[Viewer], List("RegistryView"), reads::registries),
         get("/v1/registries/{name}", "A registry.", &[Viewer], One("RegistryView"), reads::registry),
@@ -161,6 +178,30 @@ pub(super) fn operations() -> Vec<Operation> {
             &[Operator],
             Some("PurgeBody"),
             changes::purge,
+        ),
+        get(
+            "/v1/registries/{name}/attribution",
+            "What a registry causes in each pool.",
+            &[Viewer],
+            One("Attribution"),
+            signals::attribution,
+        ),
+        Operation {
+            query: &["pool"],
+            ..get(
+                "/v1/signals",
+                "Hot-node P95 of every pool.",
+                &[Viewer],
+                List("PoolSignal"),
+                signals::signals,
+            )
+        },
+        get(
+            "/v1/signals/{stamp}/{pool}",
+            "Hot-node P95 of a pool, with its series.",
+            &[Viewer],
+            One("PoolSeries"),
+            signals::signal,
         ),
         get(
             "/v1/migrations",
@@ -255,6 +296,35 @@ pub(super) fn operations() -> Vec<Operation> {
             &[Operator],
             Some("PlanSteer"),
             plans::steer,
+        ),
+        Operation {
+            query: &[],
+            gives: One("Made"),
+            ..change(
+                POST,
+                "/v1/plan",
+                "Makes a plan from what was measured, and keeps nothing.",
+                &[Viewer],
+                Some("MakeBody"),
+                plans::make,
+            )
+        },
+        Operation {
+            query: &["stamp", "registry"],
+            ..get(
+                "/v1/explain",
+                "Why a stamp is hot, or a registry stays.",
+                &[Viewer],
+                One("Explained"),
+                plans::explain,
+            )
+        },
+        get(
+            "/v1/ledger",
+            "What plans predicted, and what came of it.",
+            &[Viewer],
+            One("Ledger"),
+            plans::ledger,
         ),
         get("/v1/freeze", "The freeze, if one holds.", &[Viewer], One("Freeze"), plans::freeze),
         change(

@@ -18,6 +18,7 @@ use super::Context;
 use super::answer::{Failed, Query};
 use super::auth::{Access, Role};
 use crate::control::Control;
+use crate::metrics::{self, Watcher};
 use crate::publish::Next;
 
 /// Time between two signs of life.
@@ -44,7 +45,7 @@ pub(super) async fn watch(
     }
     let news = context.control.publisher().news();
     let seen = after.map(|revision| Point { history, revision });
-    let reader = Reader { control: context.control, news, seen };
+    let reader = Reader { control: context.control, news, seen, _watcher: Watcher::new() };
     let events = stream::unfold(reader, |mut reader| async {
         let events = reader.next().await?;
         Some((stream::iter(events.into_iter().map(Ok::<_, Infallible>)), reader))
@@ -59,6 +60,7 @@ struct Reader {
     control: std::sync::Arc<Control>,
     news: watch::Receiver<Revision>,
     seen: Option<Point>,
+    _watcher: Watcher,
 }
 
 impl Reader {
@@ -69,6 +71,7 @@ impl Reader {
         match next {
             Next::Changes(changes, revision) => {
                 self.seen = self.seen.map(|seen| Point { revision, ..seen });
+                metrics::told("change", changes.len());
                 Some(changes)
             }
             Next::Whole => {
@@ -76,6 +79,7 @@ impl Reader {
                 let whole = control.publisher().whole(|| control.state().snapshot());
                 let (point, text) = whole.inspect_err(|error| tracing::error!(%error, "no snapshot")).ok()?;
                 self.seen = Some(point);
+                metrics::told("snapshot", 1);
                 Some(vec![text])
             }
             Next::Nothing => match timeout(ALIVE, self.news.changed()).await {

@@ -39,7 +39,8 @@ struct Api {
 
 impl Api {
     async fn new(tokens: Tokens) -> Self {
-        let control = Control::open(MemoryStore::new(), "local".parse().unwrap()).await.unwrap();
+        let store = Arc::new(crate::store::measured::Measured(MemoryStore::new()));
+        let control = Control::open(store, "local".parse().unwrap()).await.unwrap();
         let following = Arc::clone(&control);
         tokio::spawn(async move { following.follow().await });
         let fleet = Arc::<Fleet>::default();
@@ -54,8 +55,22 @@ impl Api {
         ));
         lead.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
         let tokens = Arc::new(tokens);
+        let zone = Zone::new(&crate::dns::ZoneSettings::new("registry.test")).unwrap();
+        let minutes = Arc::new(crate::minutes::Minutes::in_memory().unwrap());
+        let signals = Signals { minutes, terms: crate::signals::SignalTerms::default() };
         let guard = Arc::new(crate::reconcile::Unmeasured);
-        let context = Context { control, fleet, tokens, lead, guard, clock, store: "memory".into() };
+        let context = Context {
+            control,
+            fleet,
+            signals,
+            tokens,
+            lead,
+            guard,
+            clock,
+            store: "memory".into(),
+            metrics: metrics::install().unwrap(),
+            zone: Some(Arc::new(zone)),
+        };
         let description = openapi::document(&context).await;
         Self { context, token: None, description, _candidate: candidate }
     }
@@ -161,6 +176,48 @@ fn report(
         time_ms: None,
         bins: Vec::new(),
     }
+}
+
+#[tokio::test]
+async fn what_a_node_used_is_acknowledged_shown_and_attributed() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let number = clock().0 / 60_000 - 2;
+    let bin = |sequence: u64, number: u64| {
+        json!({"sequence": sequence, "number": number, "bin_seconds": 60, "busy_seconds": 30.0, "cores": 1.0,
+            "observed_seconds": 60.0, "in_rotation_seconds": 60.0, "scope": "host",
+            "registries": [{"registry": "contoso", "cpu_seconds": 24.0, "requests": 5, "hit_bytes": 0, "miss_bytes": 0, "flows": 1.0}]})
+    };
+    let mut told = serde_json::to_value(report("a", 1, 1, Revision(1), Vec::new())).unwrap();
+    let (status, answer) = api.send(Method::POST, "/v1/nodes/a-1/report", Some(told.clone())).await;
+    assert_eq!((status, &answer["bins"]), (StatusCode::OK, &json!(0)), "a node is told that bins are taken");
+    told["bins"] = json!([bin(1, number - 1), bin(2, number), bin(3, number + 1_000_000)]);
+    told["sequence"] = json!(2);
+    for _ in 0..2 {
+        let (status, answer) = api.send(Method::POST, "/v1/nodes/a-1/report", Some(told.clone())).await;
+        assert_eq!((status, &answer["bins"]), (StatusCode::OK, &json!(3)));
+    }
+    let (_, signals) = api.send(Method::GET, "/v1/signals", None).await;
+    let signal = &signals[0];
+    assert_eq!(
+        (&signal["stamp"], &signal["pool"], &signal["signal"]["p95_lo"]),
+        (&json!("a"), &json!("all"), &json!(0.5))
+    );
+    assert!(signal["problem"].as_str().unwrap().contains("684 are needed"), "{signal}");
+    assert!(signal["refused"].as_str().unwrap().contains("apart by a bin or more"), "{signal}");
+    let (_, none) = api.send(Method::GET, "/v1/signals?pool=registry", None).await;
+    assert_eq!(none, json!([]));
+    let (_, series) = api.send(Method::GET, "/v1/signals/a/all", None).await;
+    assert_eq!(series["series"].as_array().map(Vec::len), Some(720), "{series}");
+    let (status, _) = api.send(Method::GET, "/v1/signals/a/dataproxy", None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    let (_, of) = api.send(Method::GET, "/v1/registries/contoso/attribution", None).await;
+    assert_eq!(
+        (&of["pools"][0]["part"], &of["pools"][0]["used"]["cpu_seconds"]),
+        (&json!(0.8), &json!(48.0))
+    );
+    let (status, _) = api.send(Method::GET, "/v1/registries/nobody/attribution", None).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
 fn of_contoso(serving: ServingState, epoch: u64, in_flight: u64, quiet_ms: u64) -> Vec<RegistryReport> {
@@ -571,4 +628,46 @@ async fn a_nodes_token_reports_for_its_own_stamp_and_name_alone() {
             Some(words) => api.refused(&answer, StatusCode::FORBIDDEN, "token-node", words),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric_of_the_documentation_is_shown_after_a_move_and_counts_what_was_asked() {
+    let api = Api::new(Tokens::default()).await;
+    api.set_up().await;
+    let mut sequence = 0;
+    api.until(&mut sequence, |_| Vec::new(), "/v1/nodes", |nodes| nodes.as_array().unwrap().len() == 2).await;
+    api.done(Method::POST, "/v1/registries/contoso/move", json!({"to": "b"})).await;
+    api.send(Method::GET, "/nothing", None).await;
+    let watched = Request::get("/v1/watch").body(Body::empty()).unwrap();
+    let mut events =
+        router(api.context.clone()).oneshot(watched).await.unwrap().into_body().into_data_stream();
+    events.next().await.unwrap().unwrap();
+    crate::metrics::DnsCounters::get()
+        .count(b"\0\0\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x1c\0\x01", &[0, 0, 0x80, 3]);
+    let scraped = async || {
+        let request = Request::get("/metrics").body(Body::empty()).unwrap();
+        let response = router(api.context.clone()).oneshot(request).await.unwrap();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/plain; version=0.0.4");
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let text = scraped().await;
+    for metric in crate::metrics::METRICS {
+        assert!(text.contains(&format!("# TYPE {} ", metric.name)), "no {} in\n{text}", metric.name);
+    }
+    for line in [
+        "router_leads 1",
+        "router_nodes{state=\"ready\"} 2",
+        "router_bindings{phase=\"preparing\"} 1",
+        "router_migrations{state=\"preparing\"} 1",
+        "router_watchers 1",
+        "router_told_total{event=\"snapshot\"} 1",
+        "router_api_requests_total{route=\"none\",method=\"GET\",status=\"404\"} 1",
+        "router_api_requests_total{route=\"/v1/registries/{name}/move\",method=\"POST\",status=\"200\"} 1",
+        "router_dns_queries_total{type=\"AAAA\",rcode=\"NXDOMAIN\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+    }
+    drop(events);
+    assert!(scraped().await.lines().any(|line| line == "router_watchers 0"));
 }

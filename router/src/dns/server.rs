@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::View;
 use super::answer::{Transport, answer};
+use crate::metrics::DnsCounters;
 
 /// Answers by UDP before other tasks of the thread get their turn.
 const BATCH: usize = 64;
@@ -68,7 +69,7 @@ impl DnsServer {
 
     /// Answers from `view` until it is dropped.
     pub async fn run(self, view: Arc<ArcSwap<View>>) {
-        let answering = Arc::new(Answering { view, turn: AtomicUsize::new(0) });
+        let answering = Arc::new(Answering { view, turn: AtomicUsize::new(0), counters: DnsCounters::get() });
         let connections = Arc::new(Semaphore::new(self.bounds.connections));
         let readers = std::thread::available_parallelism().map_or(1, usize::from);
         let mut tasks = JoinSet::new();
@@ -89,12 +90,15 @@ impl DnsServer {
 struct Answering {
     view: Arc<ArcSwap<View>>,
     turn: AtomicUsize,
+    counters: &'static DnsCounters,
 }
 
 impl Answering {
     fn answer(&self, message: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        answer(&self.view.load(), message, transport, turn)
+        let answer = answer(&self.view.load(), message, transport, turn)?;
+        self.counters.count(message, &answer);
+        Some(answer)
     }
 }
 

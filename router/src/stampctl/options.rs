@@ -60,6 +60,12 @@ pub(super) enum Output {
 pub(super) enum Verb {
     /// Show the router: region, revision, whether it leads.
     Status,
+    /// Show which pools are hot: hot-node P95 with its interval, the hottest node, and who causes it.
+    Top {
+        /// Only pools of this role.
+        #[arg(long, value_name = "ROLE", value_parser = ["all", "registry", "dataproxy"])]
+        pool: Option<String>,
+    },
     /// Stamps.
     #[command(subcommand)]
     Stamp(Stamp),
@@ -75,6 +81,9 @@ pub(super) enum Verb {
     /// Plans: moves in phases, reviewed before they are carried out.
     #[command(subcommand)]
     Plan(Plan),
+    /// Explain why a stamp is hot, or why a registry would be moved or not.
+    #[command(subcommand)]
+    Explain(Explain),
     /// Carry out a plan that is approved.
     Apply {
         /// Its id.
@@ -97,11 +106,20 @@ pub(super) enum Verb {
         /// Any time of the day, in milliseconds since 1970 (UTC); today if absent.
         #[arg(long, value_name = "MILLISECONDS")]
         at: Option<u64>,
+        #[command(subcommand)]
+        verb: Option<Audit>,
     },
     /// Write everything that the router keeps, as a backup for `router restore`.
     Export,
     /// Play the planner against a model of regions whose truth is known, and judge it. Asks no router; takes minutes.
     Simulate(dataproxy_simulate::SimulateArgs),
+}
+
+/// The audit.
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    /// Follow the chain from its end to its first line: whether every line is there and as it was.
+    Verify,
 }
 
 /// Stamps.
@@ -330,6 +348,9 @@ pub(super) enum Migration {
 /// Plans.
 #[derive(Debug, Subcommand)]
 pub(super) enum Plan {
+    /// Make one from what was measured: to relieve a stamp, to isolate a tenant, to move registries; without any of
+    /// these, for whichever stamp has been hot for long enough. Nothing is kept unless it is submitted.
+    Make(MakePlan),
     /// List them, the newest first.
     Ls,
     /// Show one: what it moves, what it predicts, where it is, what it waits for.
@@ -337,6 +358,8 @@ pub(super) enum Plan {
         /// Its id.
         id: String,
     },
+    /// Show what plans predicted, and what came of it.
+    Ledger,
     /// Hand in a plan that was written to a file, for review.
     Submit {
         /// The file.
@@ -398,6 +421,53 @@ pub(super) enum Plan {
         /// The first phase to be taken back, counted from 1; all if absent.
         #[arg(long, value_name = "PHASE")]
         from_phase: Option<usize>,
+    },
+}
+
+/// What a plan is to reach.
+#[derive(Args, Debug)]
+pub(super) struct MakePlan {
+    /// Make this stamp cooler.
+    #[arg(long, value_name = "STAMP", group = "want")]
+    pub(super) relieve: Option<StampName>,
+    /// Give this tenant's registries a stamp of their own.
+    #[arg(long, value_name = "TENANT", group = "want", requires = "to")]
+    pub(super) isolate: Option<String>,
+    /// Move these registries.
+    #[arg(long = "move", value_name = "REGISTRY", group = "want", value_delimiter = ',', requires = "to")]
+    pub(super) registries: Vec<RegistryName>,
+    /// Where to; any stamp if absent, and one alone with --isolate and --move.
+    #[arg(long, value_name = "STAMP", value_delimiter = ',')]
+    pub(super) to: Vec<StampName>,
+    /// The stamps that a tenant leaves; all but --to if absent.
+    #[arg(long, value_name = "STAMP", value_delimiter = ',', requires = "isolate")]
+    pub(super) from: Vec<StampName>,
+    /// The hot-node P95 to reach, as `30%`; the policy's if absent.
+    #[arg(long, value_name = "PERCENT", requires = "relieve", value_parser = percent)]
+    pub(super) p95: Option<f64>,
+    /// What chance is drawn from.
+    #[arg(long, default_value_t = 0)]
+    pub(super) seed: u64,
+    /// Write it to this file, to be read, kept and submitted later.
+    #[arg(long, value_name = "FILE")]
+    pub(super) save: Option<PathBuf>,
+    /// Hand it in for review at once.
+    #[arg(long)]
+    pub(super) submit: bool,
+}
+
+/// Why something is hot, or stays where it is.
+#[derive(Debug, Subcommand)]
+pub(super) enum Explain {
+    /// A stamp.
+    Stamp {
+        /// Its name.
+        name: StampName,
+    },
+    /// A registry.
+    Registry {
+        /// Its name.
+        name: RegistryName,
     },
 }
 
@@ -466,4 +536,13 @@ fn time(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|time| time.subsec_nanos() == 0)
         .ok_or_else(|| format!("{text:?} is no time in whole seconds; 30s, 15m and 24h are"))
+}
+
+/// A part of a whole, as `30%`.
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    number
+        .filter(|number| (0.0..=100.0).contains(number))
+        .map(|number| number / 100.0)
+        .ok_or_else(|| format!("{text:?} is no part of a whole; 30% is"))
 }

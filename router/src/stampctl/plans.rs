@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::Method;
 use serde_json::{Value, json};
 
-use super::options::{Freeze, Output, Plan, Policy};
+use super::options::{Explain, Freeze, MakePlan, Output, Plan, Policy};
 use super::table::Table;
 use super::{Change, CommandError, Show, follow, show};
 
@@ -15,8 +15,10 @@ pub(super) async fn plan(verb: &Plan, read: Show<'_>, change: Change<'_>) -> Res
         change.ask(Method::POST, format!("/v1/plans/{id}/{verb}"), Some(body))
     };
     match verb {
+        Plan::Make(wanted) => make(wanted, read, change).await,
         Plan::Ls => read.value("/v1/plans", plans).await,
         Plan::Show { id } => read.value(&format!("/v1/plans/{id}"), whole).await,
+        Plan::Ledger => read.value("/v1/ledger", ledger).await,
         Plan::Watch { id } => follow::follow_plan(read.client, read.output, id).await,
         Plan::Submit { file } => {
             let body = json_file(file)?;
@@ -38,6 +40,43 @@ pub(super) async fn plan(verb: &Plan, read: Show<'_>, change: Change<'_>) -> Res
             post(id, "rollback", json!({"from_phase": from_phase})).await.map(drop)
         }
     }
+}
+
+async fn make(wanted: &MakePlan, read: Show<'_>, change: Change<'_>) -> Result<(), CommandError> {
+    let one = || wanted.to.first().filter(|_| wanted.to.len() == 1);
+    let goal = match (&wanted.relieve, &wanted.isolate, wanted.registries.as_slice()) {
+        (Some(stamp), _, _) => json!({"want": "relieve", "stamp": stamp, "to": wanted.to, "p95": wanted.p95}),
+        (_, Some(tenant), _) => {
+            json!({"want": "isolate", "tenant": tenant, "from": wanted.from, "to": one()})
+        }
+        (_, _, []) => json!({"want": "balance"}),
+        (_, _, registries) => json!({"want": "move", "registries": registries, "to": one()}),
+    };
+    let asked = json!({"goal": goal, "seed": wanted.seed});
+    let made = read.client.send(Method::POST, "/v1/plan", Some(asked)).await?;
+    match read.output {
+        Output::Json => show::json(&made["plan"])?,
+        Output::Table => show::text(made["text"].as_str().unwrap_or_default())?,
+    }
+    if let Some(path) = &wanted.save {
+        let text = format!("{:#}\n", made["plan"]);
+        let failed =
+            |error: std::io::Error| CommandError::File { path: path.clone(), why: error.to_string() };
+        std::fs::write(path, text).map_err(failed)?;
+    }
+    if wanted.submit {
+        change.ask(Method::POST, "/v1/plans".into(), Some(made["plan"].clone())).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn explain(verb: &Explain, read: Show<'_>) -> Result<(), CommandError> {
+    let query = match verb {
+        Explain::Stamp { name } => format!("stamp={name}"),
+        Explain::Registry { name } => format!("registry={name}"),
+    };
+    let text = |value: &Value| value["text"].as_str().unwrap_or_default().to_owned();
+    read.value(&format!("/v1/explain?{query}"), text).await
 }
 
 pub(super) async fn apply(
@@ -127,6 +166,48 @@ fn plans(value: &Value) -> String {
         ]);
     }
     table.text()
+}
+
+fn percent(value: &Value) -> String {
+    value.as_f64().map_or_else(|| "-".into(), |part| format!("{:.1} %", part * 100.0))
+}
+
+fn ledger(value: &Value) -> String {
+    let mut out = format!(
+        "phases: {} passed ({} in a row), {} taken back\nmedian error of the predictions: {}; within their intervals: {}\n\n",
+        value["passed"],
+        value["passed_in_a_row"],
+        value["taken_back"],
+        percent(&value["median_error"]),
+        percent(&value["coverage"]),
+    );
+    let mut table = Table::new(&[
+        "PLAN",
+        "PHASE",
+        "CHECK",
+        "BEFORE",
+        "PREDICTED",
+        "FROM",
+        "TO",
+        "MEASURED",
+        "TAKEN BACK",
+    ]);
+    for entry in each(&value["entries"]) {
+        let back = if entry["taken_back"] == true { "yes" } else { "no" };
+        table.row([
+            words(&entry["plan"]),
+            entry["phase"].to_string(),
+            words(&entry["check"]),
+            percent(&entry["before"]),
+            percent(&entry["median"]),
+            percent(&entry["lo"]),
+            percent(&entry["hi"]),
+            percent(&entry["actual"]),
+            back.to_owned(),
+        ]);
+    }
+    out.push_str(&table.text());
+    out
 }
 
 /// One plan, as people review it.

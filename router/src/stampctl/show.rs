@@ -189,6 +189,17 @@ pub(super) fn audit(value: &Value) -> String {
     out
 }
 
+/// Whether the audit is whole.
+pub(super) fn verdict(value: &Value) -> String {
+    let [lines, days] = cells(value, ["lines", "days"]);
+    let is_whole = each(&value["broken"]).next().is_none();
+    let mut out = format!("{lines} lines of {days} days{}\n", if is_whole { ", whole" } else { "" });
+    for broken in each(&value["broken"]) {
+        out.push_str(&format!("BROKEN: {}\n", cell(broken)));
+    }
+    out
+}
+
 /// What came of a change.
 pub(super) fn changed(value: &Value, dry_run: bool) -> String {
     let [done, revision] = cells(value, ["done", "revision"]);

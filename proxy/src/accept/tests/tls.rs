@@ -7,21 +7,21 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::tls::Certificate;
 
-struct Pair {
+pub(super) struct Pair {
     folder: tempfile::TempDir,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
-    fn paths(&self) -> (std::path::PathBuf, std::path::PathBuf) {
+    pub(super) fn paths(&self) -> (std::path::PathBuf, std::path::PathBuf) {
         (self.folder.path().join("cert.pem"), self.folder.path().join("key.pem"))
     }
 
     /// Issues a self-signed certificate and returns the trust in it.
-    fn issue(&self) -> ClientConfig {
+    pub(super) fn issue(&self) -> ClientConfig {
         let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let (cert, key) = self.paths();
         std::fs::write(key, issued.signing_key.serialize_pem()).unwrap();
@@ -97,7 +97,7 @@ async fn a_request_on_a_resumed_session_says_so() {
     }
 }
 
-async fn wait(what: &str, mut check: impl FnMut() -> bool) {
+pub(super) async fn wait(what: &str, mut check: impl FnMut() -> bool) {
     let start = Instant::now();
     while !check() {
         assert!(start.elapsed() < PATIENCE, "not in time: {what}");

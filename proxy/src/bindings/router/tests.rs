@@ -314,8 +314,6 @@ async fn a_store_that_was_restored_is_taken_though_its_revisions_are_low_and_nev
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(follower.feed.bindings().current().snapshot(), &next);
-    eventually("it says what it has", || {
-        restored.watches().iter().any(|query| query == "after=3&history=7")
-    })
-    .await;
+    eventually("it says what it has", || restored.watches().iter().any(|query| query == "after=3&history=7"))
+        .await;
 }
