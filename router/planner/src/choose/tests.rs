@@ -126,6 +126,23 @@ fn what_would_only_move_the_problem_is_isolated_instead() {
 }
 
 #[test]
+fn neighbours_of_what_is_to_be_isolated_stay() {
+    // Its neighbours could go, and would help by some points.
+    let mut whale = Model { name: "a", nodes: 12, registries: many("ten-a", 25, 130.0, 0.0085), lean: 0.0 };
+    whale.registries.push(Uses::new("whale-1", 280.0, 0.0085));
+    let fleet = fleet(&[whale, cool("b")], [4, 0]);
+    let plan = planned(&fleet, &Goal::Balance);
+    assert!(plan.moves.is_empty(), "{:#?}", plan.moves);
+    let [Recommendation::Isolate { registries, .. }] = &plan.recommendations[..] else {
+        panic!("{:#?}", plan.recommendations)
+    };
+    assert_eq!(registries, &[registry("whale-1")]);
+    let stays = plan.rejected.iter().find(|one| one.registries.contains(&registry("ten-a00"))).unwrap();
+    assert!(stays.code == Code::NotNeeded && stays.words.contains("whale-1"), "{stays:?}");
+    assert!(plan.notes.iter().any(|note| note.contains("until whale-1 is isolated")), "{:?}", plan.notes);
+}
+
+#[test]
 fn a_node_that_gets_more_than_its_part_is_no_reason_to_move_anything() {
     let mut leaning = cool("a");
     leaning.registries = many("ten-a", 25, 130.0, 0.0085);
