@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dataproxy_router_api::StampName;
 
 use super::heat::{calm, cool, is_hot};
-use super::{Outcome, refusal, stays, unknown};
+use super::{Outcome, refusal, rest, stays, unknown};
 use crate::advice;
 use crate::effect::Homes;
 use crate::load::World;
@@ -137,27 +137,35 @@ fn choose(
         outcome.homes = found.homes.clone();
     }
     if !found.moves || !found.reached {
-        instead(predictor, outcome, &mut found, stamp, (&hot, goal));
+        let rejected = outcome.rejected.iter().map(|one| one.code);
+        let passes = rejected.chain(found.relief.rejected.values().map(|(code, _)| *code)).any(rest::passes);
+        let wait = (passes && found.whales.is_empty())
+            .then(|| rest::wait(predictor, &residents, &asked, (&hot, goal), found.moves));
+        match wait.flatten() {
+            Some(why) if found.moves => outcome.notes.push(why),
+            Some(why) => outcome.recommendations.push(Recommendation::DoNothing { why }),
+            None => instead(predictor, outcome, &mut found, stamp, (&hot, goal)),
+        }
     }
     reject(world, outcome, &found, &candidates, &asked);
 }
 
 /// The best set of moves that was found, and whether it is worth it.
-struct Found<'p, 'w, 'a> {
+pub(super) struct Found<'p, 'w, 'a> {
     relief: Relief<'p, 'w, 'a>,
-    homes: Homes,
-    reached: bool,
+    pub(super) homes: Homes,
+    pub(super) reached: bool,
     /// Registries that are more than half of the heat, or what the policy says of it.
     whales: Vec<usize>,
     /// How much cooler the source becomes.
     better: f64,
     /// Whether it is a plan. Where one registry is most of the heat, moving its neighbours is one only if that alone
     /// reaches the goal.
-    moves: bool,
+    pub(super) moves: bool,
 }
 
 impl<'p, 'w, 'a> Found<'p, 'w, 'a> {
-    fn of(
+    pub(super) fn of(
         predictor: &'p Predictor<'w, 'a>,
         hot: &[Hot],
         goal: f64,
@@ -231,7 +239,7 @@ fn instead(
 }
 
 /// The registries that may move and matter, the largest first; the others are rejected.
-fn candidates(world: &World<'_>, outcome: &mut Outcome, residents: &[usize]) -> Vec<usize> {
+pub(super) fn candidates(world: &World<'_>, outcome: &mut Outcome, residents: &[usize]) -> Vec<usize> {
     let policy = world.policy;
     let mut sized: Vec<(f64, usize)> = Vec::new();
     let (mut small, mut unmeasured) = (Vec::new(), Vec::new());

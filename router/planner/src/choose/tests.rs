@@ -168,6 +168,52 @@ fn where_every_stamp_is_hot_capacity_is_missing() {
 }
 
 #[test]
+fn what_only_has_to_wait_needs_no_nodes() {
+    let base = fleet(&[hot("a", 0.0), cool("b")], [1, 0]);
+    assert!(!planned(&base, &Goal::Balance).moves.is_empty());
+    let rest = |fleet: &mut Fleet, ago: u64, from: &str| {
+        let last = LastMove { at: NOW - ago, from: stamp(from) };
+        let here = fleet.registries.iter_mut().filter(|one| one.home_stamp.as_str() == "a");
+        here.for_each(|one| one.last_move = Some(last.clone()));
+    };
+    let day = 86_400;
+    type Case = (&'static str, Box<dyn Fn(&mut Fleet)>);
+    let cases: Vec<Case> = vec![
+        ("look again in 6 days", Box::new(move |fleet| rest(fleet, day, "c"))),
+        ("look again in 4 days", Box::new(move |fleet| rest(fleet, 10 * day, "b"))),
+        (
+            "look again in 12 h",
+            Box::new(move |fleet| {
+                change(fleet, "ten-b03", |one| {
+                    one.last_move = Some(LastMove { at: NOW - day / 2, from: stamp("a") });
+                })
+            }),
+        ),
+        (
+            "once b is no longer held (incident 7)",
+            Box::new(|fleet| {
+                fleet.stamps[1].held = Some("incident 7".into());
+            }),
+        ),
+    ];
+    for (when, spoil) in cases {
+        let mut fleet = base.clone();
+        spoil(&mut fleet);
+        let plan = planned(&fleet, &Goal::Balance);
+        assert!(plan.moves.is_empty(), "{when}");
+        let [Recommendation::DoNothing { why }] = &plan.recommendations[..] else {
+            panic!("{when}: {:#?}", plan.recommendations)
+        };
+        assert!(why.contains(when), "{why}");
+    }
+    // Where there is no room either, resting is not what is lacking.
+    let mut full = fleet(&[hot("a", 0.0), hot("b", 0.0)], [6, 0]);
+    rest(&mut full, day, "c");
+    let plan = planned(&full, &Goal::Relieve { stamp: stamp("a"), to: Vec::new(), p95: None });
+    assert!(matches!(plan.recommendations[..], [Recommendation::AddCapacity { .. }]), "{plan:#?}");
+}
+
+#[test]
 fn a_silent_hot_node_moves_nothing() {
     let mut fleet = fleet(&[hot("a", 0.0), cool("b")], [1, 0]);
     fleet.stamps[0].pools[0].nodes[2].bins[300..350].fill(None);
