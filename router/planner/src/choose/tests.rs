@@ -214,6 +214,17 @@ fn what_only_has_to_wait_needs_no_nodes() {
 }
 
 #[test]
+fn a_hot_pool_without_a_whole_signal_is_named_with_what_is_missing() {
+    let mut fleet = fleet(&[hot("a", 0.0), cool("b")], [1, 0]);
+    fleet.stamps[0].pools[0].nodes[2].bins[300..350].fill(None);
+    let plan = planned(&fleet, &Goal::Balance);
+    assert!(plan.moves.is_empty());
+    let [Recommendation::DoNothing { why }] = &plan.recommendations[..] else { panic!("{plan:#?}") };
+    assert!(why.contains("a all") && why.contains("670 of 720"), "{why}");
+    assert!(!why.contains("long enough"), "{why}");
+}
+
+#[test]
 fn a_silent_hot_node_moves_nothing() {
     let mut fleet = fleet(&[hot("a", 0.0), cool("b")], [1, 0]);
     fleet.stamps[0].pools[0].nodes[2].bins[300..350].fill(None);
