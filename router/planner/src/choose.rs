@@ -3,6 +3,7 @@
 mod asked;
 mod heat;
 mod relief;
+mod rest;
 
 use std::collections::BTreeSet;
 

@@ -18,7 +18,7 @@ pub(crate) fn percent(part: f64) -> String {
     format!("{:.1} %", part * 100.0)
 }
 
-fn days(seconds: u64) -> String {
+pub(crate) fn days(seconds: u64) -> String {
     if seconds < 2 * 86_400 {
         format!("{} h", seconds.div_ceil(3600))
     } else {

@@ -2,6 +2,7 @@
 
 use crate::load::{PoolLoad, World};
 use crate::rules::percent;
+use crate::signal::Status;
 
 /// Whether a pool has been hot for long enough.
 pub(super) fn is_hot(world: &World<'_>, pool: usize) -> bool {
@@ -25,6 +26,13 @@ pub(super) fn calm(world: &World<'_>) -> String {
     };
     let name =
         |load: &PoolLoad<'_>| format!("{} {}", world.fleet.stamps[load.stamp].name, load.pool.role.as_str());
+    if let (true, Status::Insufficient { why }) = (hottest.p95_hi >= hot, &hottest.status) {
+        return format!(
+            "{} may be hot, with a P95 of {}, but has no signal that anything is decided on: {why}",
+            name(load),
+            percent(hottest.p95)
+        );
+    }
     if hottest.p95 >= hot {
         return format!(
             "{} has a P95 of {}, but has not been above {} for long enough, or does too little",

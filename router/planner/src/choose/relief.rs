@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use dataproxy_router_api::StampName;
 
 use super::heat::{calm, cool, is_hot};
-use super::{Outcome, refusal, stays, unknown};
+use super::{Outcome, refusal, rest, stays, unknown};
 use crate::advice;
+use crate::effect::Homes;
 use crate::load::World;
 use crate::plan::{Code, Recommendation, Why};
 use crate::predict::Predictor;
@@ -131,54 +132,114 @@ fn choose(
         outcome.rejected.push(stays(world, &residents, Some(other), broken));
     }
     let candidates = candidates(world, outcome, &residents);
-    let mut relief = Relief::new(predictor, hot.clone(), goal, candidates.clone(), &asked);
-    let whales: Vec<usize> = candidates
-        .iter()
-        .copied()
-        .filter(|one| relief.concentration(*one) > world.policy.concentration)
-        .collect();
-    let Chosen { homes, reached } = relief.choose();
-    let shared = homes.keys().any(|one| whales.contains(one));
-    let better = gains(predictor, &hot, &homes);
-    let moves = !homes.is_empty() && !shared && (reached || better >= world.policy.transfer);
-    let before = hot.iter().map(|hot| hot.before).fold(0.0, f64::max);
-    if moves {
-        outcome.homes = homes.clone();
+    let mut found = Found::of(predictor, &hot, goal, candidates.clone(), &asked);
+    if found.moves {
+        outcome.homes = found.homes.clone();
     }
-    if !moves || !reached {
-        let why = if !whales.is_empty() {
-            let name = &world.fleet.registries[whales[0]].name;
-            let part = percent(relief.concentration(whales[0]));
-            format!(
-                "{name} alone is {part} of what the hottest node does: on a shared stamp it would be the same again"
-            )
-        } else if relief.movable().is_empty() {
-            let reasons: Vec<String> = relief.reasons().into_iter().take(3).collect();
-            format!("moving them would move the problem: {}", reasons.join("; "))
-        } else {
-            format!(
-                "what other stamps can take does not bring the P95 of {} to {}",
-                percent(before),
-                percent(goal)
-            )
-        };
-        let set = if whales.is_empty() { relief.sufficient() } else { Some(whales.clone()) };
-        if let Some(more) = advice::capacity(predictor).filter(|_| whales.is_empty()) {
-            outcome.recommendations.push(more);
-        } else if let Some(set) = set.filter(|set| !set.is_empty()) {
-            outcome.recommendations.push(advice::isolate(world, stamp, &set, why));
-        } else {
-            outcome
-                .notes
-                .push(format!("no set of registries that may move brings the P95 to {}", percent(goal)));
-            outcome.recommendations.extend(advice::more_nodes(world, stamp, &hot, goal));
+    if !found.moves || !found.reached {
+        let rejected = outcome.rejected.iter().map(|one| one.code);
+        let passes = rejected.chain(found.relief.rejected.values().map(|(code, _)| *code)).any(rest::passes);
+        let wait = (passes && found.whales.is_empty())
+            .then(|| rest::wait(predictor, &residents, &asked, (&hot, goal), found.moves));
+        match wait.flatten() {
+            Some(why) if found.moves => outcome.notes.push(why),
+            Some(why) => outcome.recommendations.push(Recommendation::DoNothing { why }),
+            None => instead(predictor, outcome, &mut found, stamp, (&hot, goal)),
         }
     }
-    reject(world, outcome, &relief, &candidates, &asked, &whales);
+    reject(world, outcome, &found, &candidates, &asked);
+}
+
+/// The best set of moves that was found, and whether it is worth it.
+pub(super) struct Found<'p, 'w, 'a> {
+    relief: Relief<'p, 'w, 'a>,
+    pub(super) homes: Homes,
+    pub(super) reached: bool,
+    /// Registries that are more than half of the heat, or what the policy says of it.
+    whales: Vec<usize>,
+    /// How much cooler the source becomes.
+    better: f64,
+    /// Whether it is a plan. Where one registry is most of the heat, moving its neighbours is one only if that alone
+    /// reaches the goal.
+    pub(super) moves: bool,
+}
+
+impl<'p, 'w, 'a> Found<'p, 'w, 'a> {
+    pub(super) fn of(
+        predictor: &'p Predictor<'w, 'a>,
+        hot: &[Hot],
+        goal: f64,
+        candidates: Vec<usize>,
+        asked: &[usize],
+    ) -> Self {
+        let policy = predictor.world.policy;
+        let mut relief = Relief::new(predictor, hot.to_vec(), goal, candidates.clone(), asked);
+        let whale = |one: &usize| relief.concentration(*one) > policy.concentration;
+        let whales: Vec<usize> = candidates.into_iter().filter(whale).collect();
+        let Chosen { homes, reached } = relief.choose();
+        let better = gains(predictor, hot, &homes);
+        let shared = homes.keys().any(|one| whales.contains(one));
+        let enough = reached || (whales.is_empty() && better >= policy.transfer);
+        let moves = !homes.is_empty() && !shared && enough;
+        Self { relief, homes, reached, whales, better, moves }
+    }
+}
+
+/// What to do where moves do not reach the goal. A plan that isolates moves nothing, and one that moves does not
+/// isolate: each is judged by what comes of it before the other is looked at.
+fn instead(
+    predictor: &Predictor<'_, '_>,
+    outcome: &mut Outcome,
+    found: &mut Found<'_, '_, '_>,
+    stamp: usize,
+    (hot, goal): (&[Hot], f64),
+) {
+    let world = predictor.world;
+    let before = hot.iter().map(|hot| hot.before).fold(0.0, f64::max);
+    let relief = &mut found.relief;
+    if let Some(&whale) = found.whales.first() {
+        let name = &world.fleet.registries[whale].name;
+        let part = percent(relief.concentration(whale));
+        let why = format!(
+            "{name} alone is {part} of what the hottest node does: on a shared stamp it would be the same again"
+        );
+        outcome.recommendations.push(advice::isolate(world, stamp, &found.whales, why));
+        if !found.homes.is_empty() && !found.homes.contains_key(&whale) {
+            outcome.notes.push(format!(
+                "moving its neighbours would take {:.1} points off the P95 of {}, and not reach {}: they stay until {name} is isolated",
+                found.better.max(0.0) * 100.0,
+                percent(before),
+                percent(goal)
+            ));
+        }
+        return;
+    }
+    if let Some(more) = advice::capacity(predictor) {
+        outcome.recommendations.push(more);
+        return;
+    }
+    let why = if relief.movable().is_empty() {
+        let reasons: Vec<String> = relief.reasons().into_iter().take(3).collect();
+        format!("moving them would move the problem: {}", reasons.join("; "))
+    } else {
+        let (before, goal) = (percent(before), percent(goal));
+        format!("what other stamps can take does not bring the P95 of {before} to {goal}")
+    };
+    if let Some(set) = relief.sufficient().filter(|set| !set.is_empty()) {
+        let isolate = advice::isolate(world, stamp, &set, why);
+        if found.moves {
+            outcome.notes.push(format!("if it is still hot after these moves: {isolate}"));
+        } else {
+            outcome.recommendations.push(isolate);
+        }
+    } else {
+        outcome.notes.push(format!("no set of registries that may move brings the P95 to {}", percent(goal)));
+        outcome.recommendations.extend(advice::more_nodes(world, stamp, hot, goal));
+    }
 }
 
 /// The registries that may move and matter, the largest first; the others are rejected.
-fn candidates(world: &World<'_>, outcome: &mut Outcome, residents: &[usize]) -> Vec<usize> {
+pub(super) fn candidates(world: &World<'_>, outcome: &mut Outcome, residents: &[usize]) -> Vec<usize> {
     let policy = world.policy;
     let mut sized: Vec<(f64, usize)> = Vec::new();
     let (mut small, mut unmeasured) = (Vec::new(), Vec::new());
@@ -219,7 +280,7 @@ fn candidates(world: &World<'_>, outcome: &mut Outcome, residents: &[usize]) -> 
 }
 
 /// How much cooler the hottest pool becomes.
-fn gains(predictor: &Predictor<'_, '_>, hot: &[Hot], homes: &crate::effect::Homes) -> f64 {
+fn gains(predictor: &Predictor<'_, '_>, hot: &[Hot], homes: &Homes) -> f64 {
     let leaving: Vec<usize> = homes.keys().copied().collect();
     let draws = predictor.world.policy.draws;
     let after = |hot: &Hot| predictor.forecast(hot.pool, &leaving, &[], draws).interval().median;
@@ -231,21 +292,24 @@ fn gains(predictor: &Predictor<'_, '_>, hot: &[Hot], homes: &crate::effect::Home
 fn reject(
     world: &World<'_>,
     outcome: &mut Outcome,
-    relief: &Relief<'_, '_, '_>,
+    found: &Found<'_, '_, '_>,
     candidates: &[usize],
     asked: &[usize],
-    whales: &[usize],
 ) {
+    let isolated = (!found.moves).then(|| found.whales.first()).flatten();
     let mut grouped: BTreeMap<(usize, Code, String), Vec<usize>> = BTreeMap::new();
     for &registry in candidates {
         for &to in asked {
             if outcome.homes.get(&registry) == Some(&to) {
                 continue;
             }
-            let alone = relief.rejected.get(&(registry, to)).cloned();
+            let alone = found.relief.rejected.get(&(registry, to)).cloned();
             let (code, words) = alone.unwrap_or_else(|| {
-                if whales.contains(&registry) {
+                if found.whales.contains(&registry) {
                     (Code::Transfer, "it would be the same problem there".into())
+                } else if let Some(whale) = isolated {
+                    let name = &world.fleet.registries[*whale].name;
+                    (Code::NotNeeded, format!("{name} is to be isolated first: it is most of the heat"))
                 } else if outcome.homes.contains_key(&registry) {
                     (Code::NotNeeded, "it goes to a better place".into())
                 } else if outcome.homes.is_empty() {

@@ -126,6 +126,23 @@ fn what_would_only_move_the_problem_is_isolated_instead() {
 }
 
 #[test]
+fn neighbours_of_what_is_to_be_isolated_stay() {
+    // Its neighbours could go, and would help by some points.
+    let mut whale = Model { name: "a", nodes: 12, registries: many("ten-a", 25, 130.0, 0.0085), lean: 0.0 };
+    whale.registries.push(Uses::new("whale-1", 280.0, 0.0085));
+    let fleet = fleet(&[whale, cool("b")], [4, 0]);
+    let plan = planned(&fleet, &Goal::Balance);
+    assert!(plan.moves.is_empty(), "{:#?}", plan.moves);
+    let [Recommendation::Isolate { registries, .. }] = &plan.recommendations[..] else {
+        panic!("{:#?}", plan.recommendations)
+    };
+    assert_eq!(registries, &[registry("whale-1")]);
+    let stays = plan.rejected.iter().find(|one| one.registries.contains(&registry("ten-a00"))).unwrap();
+    assert!(stays.code == Code::NotNeeded && stays.words.contains("whale-1"), "{stays:?}");
+    assert!(plan.notes.iter().any(|note| note.contains("until whale-1 is isolated")), "{:?}", plan.notes);
+}
+
+#[test]
 fn a_node_that_gets_more_than_its_part_is_no_reason_to_move_anything() {
     let mut leaning = cool("a");
     leaning.registries = many("ten-a", 25, 130.0, 0.0085);
@@ -148,6 +165,63 @@ fn where_every_stamp_is_hot_capacity_is_missing() {
     };
     assert_eq!(stamps.len(), 2);
     assert!(pools.iter().all(|pool| pool.nodes > 12), "{pools:?}");
+}
+
+#[test]
+fn what_only_has_to_wait_needs_no_nodes() {
+    let base = fleet(&[hot("a", 0.0), cool("b")], [1, 0]);
+    assert!(!planned(&base, &Goal::Balance).moves.is_empty());
+    let rest = |fleet: &mut Fleet, ago: u64, from: &str| {
+        let last = LastMove { at: NOW - ago, from: stamp(from) };
+        let here = fleet.registries.iter_mut().filter(|one| one.home_stamp.as_str() == "a");
+        here.for_each(|one| one.last_move = Some(last.clone()));
+    };
+    let day = 86_400;
+    type Case = (&'static str, Box<dyn Fn(&mut Fleet)>);
+    let cases: Vec<Case> = vec![
+        ("look again in 6 days", Box::new(move |fleet| rest(fleet, day, "c"))),
+        ("look again in 4 days", Box::new(move |fleet| rest(fleet, 10 * day, "b"))),
+        (
+            "look again in 12 h",
+            Box::new(move |fleet| {
+                change(fleet, "ten-b03", |one| {
+                    one.last_move = Some(LastMove { at: NOW - day / 2, from: stamp("a") });
+                })
+            }),
+        ),
+        (
+            "once b is no longer held (incident 7)",
+            Box::new(|fleet| {
+                fleet.stamps[1].held = Some("incident 7".into());
+            }),
+        ),
+    ];
+    for (when, spoil) in cases {
+        let mut fleet = base.clone();
+        spoil(&mut fleet);
+        let plan = planned(&fleet, &Goal::Balance);
+        assert!(plan.moves.is_empty(), "{when}");
+        let [Recommendation::DoNothing { why }] = &plan.recommendations[..] else {
+            panic!("{when}: {:#?}", plan.recommendations)
+        };
+        assert!(why.contains(when), "{why}");
+    }
+    // Where there is no room either, resting is not what is lacking.
+    let mut full = fleet(&[hot("a", 0.0), hot("b", 0.0)], [6, 0]);
+    rest(&mut full, day, "c");
+    let plan = planned(&full, &Goal::Relieve { stamp: stamp("a"), to: Vec::new(), p95: None });
+    assert!(matches!(plan.recommendations[..], [Recommendation::AddCapacity { .. }]), "{plan:#?}");
+}
+
+#[test]
+fn a_hot_pool_without_a_whole_signal_is_named_with_what_is_missing() {
+    let mut fleet = fleet(&[hot("a", 0.0), cool("b")], [1, 0]);
+    fleet.stamps[0].pools[0].nodes[2].bins[300..350].fill(None);
+    let plan = planned(&fleet, &Goal::Balance);
+    assert!(plan.moves.is_empty());
+    let [Recommendation::DoNothing { why }] = &plan.recommendations[..] else { panic!("{plan:#?}") };
+    assert!(why.contains("a all") && why.contains("670 of 720"), "{why}");
+    assert!(!why.contains("long enough"), "{why}");
 }
 
 #[test]
