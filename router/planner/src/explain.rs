@@ -151,7 +151,8 @@ pub fn explain_stamp(fleet: &Fleet, policy: &Policy, stamp: &StampName) -> Optio
         for (part, registry) in parts.iter().take(TOP) {
             let _ = writeln!(text, "  {:>6} % {}", tenth(*part), fleet.registries[*registry].name);
         }
-        let rest: f64 = parts.iter().skip(TOP).map(|(part, _)| part).sum();
+        // The sum of nothing is -0.
+        let rest = parts.iter().skip(TOP).map(|(part, _)| part).sum::<f64>() + 0.0;
         let own = 1.0 - parts.iter().map(|(part, _)| part).sum::<f64>();
         let others = parts.len().saturating_sub(TOP);
         let _ = writeln!(text, "  {:>6} % {others} others", tenth(rest));

@@ -117,7 +117,8 @@ fn warnings(world: &World<'_>, before: &Homes, after: &Homes) -> Vec<String> {
         for pool in world.pools_of(to) {
             let load = &world.pools[pool];
             // What its registries cause; what nodes do by themselves proves nothing.
-            let carried: f64 = load.series.values().map(|series| series.mean).sum();
+            // The sum of nothing is -0.
+            let carried = load.series.values().map(|series| series.mean).sum::<f64>() + 0.0;
             let proven = carried + arrived(before, to, load.pool.role);
             let more = arrived(after, to, load.pool.role) - arrived(before, to, load.pool.role);
             if more > world.policy.proven * proven {

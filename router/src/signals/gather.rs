@@ -121,7 +121,8 @@ pub(super) fn fleet(
             let of_pool = |(pool, cause): &(&Gathered, &Cause)| {
                 cause.rates.iter().map(of).max().unwrap_or(0) as f64 / bin_seconds(pool)
             };
-            found.iter().map(of_pool).sum::<f64>()
+            // The sum of nothing is -0.
+            found.iter().map(of_pool).sum::<f64>() + 0.0
         };
         let flows = found.iter().map(|(pool, cause)| cause.sum.flows / f64::from(pool.window.bins.max(1)));
         let hit: u64 = found.iter().map(|(_, cause)| cause.sum.hit_bytes).sum();
@@ -136,7 +137,7 @@ pub(super) fn fleet(
             placement: vec![binding.placement.account.clone()],
             peak_bytes_per_second: peak(|rate| rate.bytes),
             peak_requests_per_second: peak(|rate| rate.requests),
-            mean_flows: flows.sum(),
+            mean_flows: flows.sum::<f64>() + 0.0,
             hit_share: if all > 0 { hit as f64 / all as f64 } else { 1.0 },
             hot_set_bytes: 0,
             pinned: None,
