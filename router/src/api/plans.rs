@@ -132,10 +132,10 @@ async fn planned<T: Send + 'static>(
 ) -> Result<T, Failed> {
     let failed = |status, rule: &str, why: String| Failed::new(status, rule, why);
     let compute = move || {
-        let (fleet, policy) = {
-            let state = context.control.state();
-            (planning::fleet(&context.signals, &state, (context.clock)())?, planning::rules(&state)?)
-        };
+        // A copy: what is read from the file meanwhile is not to keep the router from following its store.
+        let state = context.control.state().clone();
+        let fleet = planning::fleet(&context.signals, &state, (context.clock)())?;
+        let policy = planning::rules(&state)?;
         work(&fleet, &policy)
     };
     match tokio::task::spawn_blocking(compute).await {

@@ -15,7 +15,7 @@ const LATE: Duration = Duration::from_secs(24 * 3600);
 const PURGES: Duration = Duration::from_secs(24 * 3600);
 /// How long a move or restart that has ended can be looked up. A registry's last move stays.
 const MIGRATIONS: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long a plan that has ended can be looked up. The newest stays, so that no id is used twice.
+/// How long a plan that has ended can be looked up.
 const PLANS: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Records of one sweep, well below what a commit takes; the next one goes on.
 const AT_ONCE: usize = 32;
